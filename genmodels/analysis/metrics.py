@@ -1,0 +1,88 @@
+"""Numbers for a trained model: name -> Metric, on images it has not seen."""
+
+import math
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.distributions import Normal
+
+from genmodels.analysis.snapshot import codes, in_chunks
+from genmodels.families.contract import Posterior, abilities
+from genmodels.training import Images, evaluating, measure, scaled
+
+
+class Metric(NamedTuple):
+    """One number with what is needed to read it. floor: what real data scores, where that is known."""
+
+    value: float
+    unit: str
+    better: Literal["lower", "higher", "neither"]
+    n: int
+    floor: float | None = None
+
+
+def log_weights(model: Posterior, observed: Tensor, draws: int, generator: torch.Generator) -> Tensor:
+    """log p(x|z) + log p(z) - log q(z|x) for z ~ q(z|x), nats. (N, C, H, W) -> (draws, N).
+
+    Y. Burda, R. Grosse and R. Salakhutdinov (2016), Importance weighted autoencoders,
+    https://arxiv.org/abs/1509.00519, Eq. 8.
+    """
+    q = model.posterior(observed)
+    noise = torch.randn(draws, *q.mean.shape, generator=generator, device=q.mean.device)
+    z = q.mean + q.stddev * noise
+    prior = Normal(torch.zeros_like(z[0]), torch.ones_like(z[0]))
+    repeated = observed.expand(draws, *observed.shape).flatten(0, 1)
+    likelihood = model.log_likelihood(repeated, z.flatten(0, 1)).view(draws, -1)
+    return likelihood + (prior.log_prob(z) - q.log_prob(z)).sum(2)
+
+
+def importance_sampled_nll(
+    model: Any, images: Tensor, draws: int = 500, seed: int = 0, at_once: int = 20_000
+) -> tuple[float, float]:
+    """-log p(x) in nats per image by importance sampling from q(z|x), and the mean effective sample size.
+
+    images: uint8 (N, C, H, W). An upper bound in expectation, tighter with more draws.
+    """
+    generator = torch.Generator(images.device).manual_seed(seed)
+    nll = size = 0.0
+    with evaluating(model):
+        for chunk in images.split(max(1, at_once // draws)):
+            observed = model.observe(scaled(chunk), generator)
+            weights = log_weights(model, observed, draws, generator)
+            nll -= (weights.logsumexp(0) - math.log(draws)).sum().item()
+            size += (2 * weights.logsumexp(0) - (2 * weights).logsumexp(0)).exp().sum().item()
+    return nll / len(images), size / len(images)
+
+
+def active_units(means: Tensor, threshold: float = 0.01) -> int:
+    """Latents whose mean moves with the image: Var_x(mu_j(x)) > 0.01, Burda et al. (2016), section 5.2. (N, L)."""
+    return int((means.var(0) > threshold).sum())
+
+
+def evaluate(
+    model: Any, test: Images, *, step: int = 0, draws: int = 500, nll_images: int = 1000, seed: int = 0
+) -> dict[str, Metric]:
+    """Every number that the model's abilities allow, on test images."""
+    n, can = len(test.images), abilities(model)
+    found: dict[str, Metric] = {}
+    if "encode" in can and "decode" in can:
+        with evaluating(model):
+            errors = in_chunks(lambda x: (model.decode(model.encode(x)) - x).square().mean((1, 2, 3)), test.images)
+        found["reconstruction_error"] = Metric(torch.cat(errors).mean().item(), "squared error per pixel", "lower", n)
+    if "posterior" in can:
+        terms = measure(model, test, step, seed)
+        for name in ("negative_elbo", "reconstruction", "kl"):
+            better: Literal["lower", "neither"] = "lower" if name == "negative_elbo" else "neither"
+            found[name] = Metric(terms[name], "nats per image", better, n)
+        some = test.images[:nll_images]
+        nll, size = importance_sampled_nll(model, some, draws, seed)
+        found["nll"] = Metric(nll, f"nats per image, {draws} draws", "lower", len(some))
+        found["effective_sample_size"] = Metric(size, f"of {draws} draws", "higher", len(some), float(draws))
+        means = torch.from_numpy(codes(model, test.images)["means"])
+        found["active_units"] = Metric(active_units(means), f"of {means.shape[1]} dimensions", "neither", n)
+    if "classify" in can:
+        with evaluating(model):
+            guesses = torch.cat(in_chunks(lambda x: model.classify(x).argmax(1), test.images))
+        found["accuracy"] = Metric((guesses == test.labels).float().mean().item(), "share of images", "higher", n)
+    return found

@@ -1,0 +1,71 @@
+"""FAMILIES: every family by its name. To add one: its file, and one line here."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from genmodels.config import Config, UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Family:
+    """What a menu needs at once; the file with Config and Model (and torch) is imported when first asked for."""
+
+    title: str
+    summary: str
+    file: str
+
+    @cached_property
+    def _module(self) -> Any:
+        return import_module(f"genmodels.families.{self.file}")
+
+    @property
+    def Config(self) -> type[Config]:  # noqa: N802 - it is the class itself
+        return self._module.Config
+
+    @property
+    def Model(self) -> Any:  # noqa: N802 - it is the class itself
+        return self._module.Model
+
+    @property
+    def about(self) -> str:
+        """The idea, the objective and the paper: the file's docstring."""
+        return self._module.__doc__
+
+    @property
+    def abilities(self) -> list[str]:
+        """What its models can do: some of `contract.ABILITIES`."""
+        from genmodels.families.contract import abilities
+
+        return abilities(self.Model)
+
+
+FAMILIES: dict[str, Family] = {
+    "vae": Family("VAE", "learns a smooth map of the data that one can sample from", "vae"),
+    "multi-stage-vae": Family("Multi-stage VAE", "a VAE whose codes also tell the class", "multi_stage_vae"),
+    "autoencoder": Family("Autoencoder", "squeezes each image into a short code and draws it again", "autoencoder"),
+    "conv-autoencoder": Family("Convolutional autoencoder", "the same with convolutions: sharper", "conv_autoencoder"),
+}
+
+
+def family(name: str) -> Family:
+    """The family of that name, or a UserError that lists them."""
+    if name not in FAMILIES:
+        raise UserError(f"There is no family '{name}'; there is: {', '.join(FAMILIES)}.")
+    return FAMILIES[name]
+
+
+def build(name: str, config: Config, shape: tuple[int, int, int], classes: int, seed: int = 0) -> "nn.Module":
+    """A new model with initial weights that depend on the seed alone. Sides from 8 to 64, one or three channels."""
+    import torch
+
+    channels, height, width = shape
+    if not (8 <= height <= 64 and 8 <= width <= 64) or channels not in (1, 3):
+        raise UserError(f"Images must be 8 to 64 pixels wide with 1 or 3 channels, not {height}x{width}x{channels}.")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return family(name).Model(config, shape, classes)

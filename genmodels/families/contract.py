@@ -1,0 +1,86 @@
+"""What every family promises, and the abilities it may have. A page asks for an ability, never for a class name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+Update = Callable[[Tensor, str], None]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step learns from. images: float (N, C, H, W) in [0, 1]. labels: int64 (N,)."""
+
+    images: Tensor
+    labels: Tensor
+    generator: torch.Generator  # the only source of randomness
+    step: int  # updates made before this one, for what warms up
+
+
+@runtime_checkable
+class Model(Protocol):
+    """A `torch.nn.Module` built as `Model(config, shape, classes)`, with what the loop needs."""
+
+    LOSSES: ClassVar[dict[str, str]]  # name -> unit, in the order they are shown; the first is the main figure
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """One optimiser for each name that `step` updates."""
+
+    def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        """Compute the losses, call `update(loss, name)` for each optimiser, and return every loss by its name."""
+
+    def views(self, batch: Batch) -> dict[str, Tensor]:
+        """Named pictures worth showing while it trains, each (N, C, H, W) in [0, 1]."""
+
+
+@runtime_checkable
+class Encode(Protocol):
+    def encode(self, x: Tensor) -> Tensor:
+        """The code of each image, without noise. (N, C, H, W) -> (N, L)."""
+
+
+@runtime_checkable
+class Posterior(Protocol):
+    def posterior(self, x: Tensor) -> torch.distributions.Normal:
+        """q(z | x), one Normal for each latent dimension. (N, C, H, W) -> batch shape (N, L)."""
+
+    def observe(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw what the likelihood is of: binary pixels for a Bernoulli, the image itself for a Gaussian."""
+
+    def log_likelihood(self, observed: Tensor, z: Tensor) -> Tensor:
+        """log p(x | z) in nats, summed over pixels. (N, C, H, W), (N, L) -> (N,)."""
+
+
+@runtime_checkable
+class Decode(Protocol):
+    def decode(self, z: Tensor) -> Tensor:
+        """The mean image of each code. (N, L) -> (N, C, H, W) in [0, 1]."""
+
+
+@runtime_checkable
+class Sample(Protocol):
+    def sample(self, n: int, labels: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """New images. -> (n, C, H, W) in [0, 1]."""
+
+
+@runtime_checkable
+class Classify(Protocol):
+    def classify(self, x: Tensor) -> Tensor:
+        """Unnormalised log-probabilities of the classes. (N, C, H, W) -> (N, classes)."""
+
+
+ABILITIES: dict[str, Any] = {
+    "encode": Encode,
+    "posterior": Posterior,
+    "decode": Decode,
+    "sample": Sample,
+    "classify": Classify,
+}
+
+
+def abilities(model: object) -> list[str]:
+    """The abilities that a model, or a class of models, has."""
+    return [name for name in ABILITIES if hasattr(model, name)]

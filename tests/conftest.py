@@ -1,0 +1,70 @@
+"""Shared: an empty home for every test, digits to train on, and runs made by really training."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from genmodels import data, runs
+from genmodels.config import Schedule
+from genmodels.families import FAMILIES
+from genmodels.training import Images
+from genmodels.worker import run_to_end
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Nothing a test does reaches the home of the person who runs it."""
+    monkeypatch.setenv("GENMODELS_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Images:
+    """The training part of scikit-learn's digits."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENMODELS_HOME", str(tmp_path_factory.mktemp("digits")))
+        return Images.of(data.load("digits"), "train")
+
+
+@pytest.fixture
+def new_run() -> Callable[..., runs.Run]:
+    """Make a run that has not been started, with small defaults: digits, 30 steps, one thread."""
+
+    def make(family: str = "vae", dataset: str = "digits", seed: int = 0, size: int | None = None, **settings: object):
+        schedule = {name: settings.pop(name) for name in list(settings) if name in Schedule.model_fields}
+        schedule = {"budget": 30, "unit": "steps", "threads": 1} | schedule
+        loaded = data.load(dataset, size, None, seed)
+        return runs.create(
+            runs.RunConfig(
+                family=family,
+                knobs=FAMILIES[family].Config.of(settings).model_dump(),
+                dataset=dataset,
+                size=size,
+                seed=seed,
+                schedule=Schedule(**schedule),
+                shape=loaded.shape,
+                classes=loaded.classes,
+            )
+        )
+
+    return make
+
+
+@pytest.fixture
+def trained(new_run: Callable[..., runs.Run]) -> Callable[..., runs.Run]:
+    """Make a run and train it to its end in this process."""
+
+    def make(*args: object, **settings: object) -> runs.Run:
+        run = new_run(*args, **settings)
+        for _ in run_to_end(run):
+            pass
+        return run
+
+    return make

@@ -1,0 +1,171 @@
+"""Each equation of the VAE against an independent source, and each known mistake against a test that would catch it."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
+
+from genmodels.analysis.metrics import active_units, importance_sampled_nll
+from genmodels.analysis.snapshot import codes
+from genmodels.config import Schedule, UserError
+from genmodels.families import FAMILIES, build, vae
+from genmodels.families.contract import Batch
+from genmodels.training import Images, State, measure, train
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_kl_is_the_one_of_torch_distributions() -> None:
+    mean, log_var = torch.randn(50, 7, generator=seeded()), torch.randn(50, 7, generator=seeded(1))
+    oracle = kl_divergence(Normal(mean, torch.exp(0.5 * log_var)), Normal(0.0, 1.0))
+    assert torch.allclose(vae.kl_to_standard_normal(mean, log_var), oracle, atol=1e-5)
+    assert (vae.kl_to_standard_normal(mean, log_var) >= 0).all()
+
+
+def test_bernoulli_is_the_one_of_torch_distributions_also_for_extreme_logits() -> None:
+    logits = torch.randn(20, 1, 8, 8, generator=seeded()) * 50
+    x = (torch.rand(20, 1, 8, 8, generator=seeded(1)) < 0.5).float()
+    oracle = Independent(Bernoulli(logits=logits), 3).log_prob(x)
+    assert torch.allclose(vae.bernoulli_log_likelihood(logits, x), oracle, rtol=1e-5)
+
+
+def test_gaussian_is_the_one_of_torch_distributions_constant_included() -> None:
+    mean, x = torch.rand(20, 3, 8, 8, generator=seeded()), torch.rand(20, 3, 8, 8, generator=seeded(1))
+    log_sigma = torch.tensor(-1.3)
+    oracle = Independent(Normal(mean, log_sigma.exp()), 3).log_prob(x)
+    assert torch.allclose(vae.gaussian_log_likelihood(mean, log_sigma, x), oracle, rtol=1e-5)
+
+
+def test_learned_sigma_finds_the_spread_of_the_data() -> None:
+    """The maximum-likelihood sigma is the root mean squared error, Eq. 5 of the sigma-VAE paper."""
+    log_sigma = torch.zeros((), requires_grad=True)
+    x = 0.5 + 0.2 * torch.randn(4, 1, 64, 64, generator=seeded())
+    optimizer = torch.optim.Adam([log_sigma], 0.05)
+    for _ in range(300):
+        optimizer.zero_grad()
+        (-vae.gaussian_log_likelihood(torch.full_like(x, 0.5), log_sigma, x).mean() / 4096).backward()
+        optimizer.step()
+    assert log_sigma.exp().item() == pytest.approx((x - 0.5).square().mean().sqrt().item(), rel=0.01)
+
+
+def test_binarization_has_the_grey_value_as_its_probability() -> None:
+    grey = torch.linspace(0, 1, 256).view(1, 1, 1, 256)
+    drawn = vae.binarize(grey.expand(20_000, 1, 1, 256), seeded())
+    assert set(drawn.unique().tolist()) == {0.0, 1.0}
+    error = (drawn.mean(0) - grey[0]).abs()
+    assert error.max() < 5 * math.sqrt(0.25 / 20_000)
+    assert drawn[..., 0].sum() == 0
+    assert drawn[..., -1].min() == 1
+
+
+def test_binarization_is_drawn_anew_and_follows_its_generator() -> None:
+    x = torch.full((2, 1, 5, 5), 0.5)  # 25 pixels: not a whole number of random words
+    one = seeded()
+    first, second = vae.binarize(x, one), vae.binarize(x, one)
+    assert not torch.equal(first, second)
+    assert torch.equal(first, vae.binarize(x, seeded()))
+
+
+def test_beta_is_used_and_warms_up() -> None:
+    model = build("vae", vae.Config(beta=4, beta_warm_up=10), (1, 8, 8), 0)
+    assert [model.beta_at(step) for step in (0, 4, 9, 1000)] == pytest.approx([0.4, 2.0, 4.0, 4.0])
+    seen: list[torch.Tensor] = []
+    batch = Batch(torch.rand(8, 1, 8, 8, generator=seeded()), torch.zeros(8, dtype=torch.long), seeded(), 1000)
+    losses = model.step(batch, lambda loss, name: seen.append(loss))
+    assert seen[0].item() == pytest.approx((losses["reconstruction"] + 4 * losses["kl"]).item(), rel=1e-5)
+    assert losses["negative_elbo"].item() == pytest.approx((losses["reconstruction"] + losses["kl"]).item(), rel=1e-5)
+
+
+def test_losses_sum_over_pixels_and_latents_and_average_over_the_batch() -> None:
+    """A batch said twice has the same losses; twice the pixels have twice the reconstruction."""
+    observed = (torch.rand(6, 1, 8, 8, generator=seeded()) < 0.5).float()
+    logits = torch.randn(6, 1, 8, 8, generator=seeded(1))
+    once = vae.bernoulli_log_likelihood(logits, observed)
+    assert torch.allclose(
+        vae.bernoulli_log_likelihood(logits.repeat(2, 1, 1, 1), observed.repeat(2, 1, 1, 1)), once.repeat(2)
+    )
+    wide = vae.bernoulli_log_likelihood(torch.cat([logits, logits], 3), torch.cat([observed, observed], 3))
+    assert torch.allclose(wide, 2 * once)
+
+
+class MeanOverPixels(vae.Model):
+    """The best-known mistake: reconstruction averaged over pixels beside a KL summed over latents."""
+
+    def log_likelihood(self, observed: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        return super().log_likelihood(observed, z) / observed[0].numel()
+
+
+@pytest.mark.parametrize(("kind", "collapses"), [(vae.Model, False), (MeanOverPixels, True)])
+def test_the_posterior_does_not_collapse_as_it_does_with_the_mean_over_pixels(
+    kind: type[vae.Model], collapses: bool, digits: Images
+) -> None:
+    torch.manual_seed(0)
+    model = kind(vae.Config(latent_size=8, hidden_size=64, learning_rate=3e-3), (1, 8, 8), 10)
+    for _ in train(model, digits, Schedule(budget=500, unit="steps", precision="float32"), State.new(model, 0)):
+        pass
+    known = codes(model, digits.images)
+    active = active_units(torch.from_numpy(known["means"]))
+    kl = measure(model, digits, 500)["kl"]
+    assert (active == 0) is collapses
+    assert (kl < 0.1) is collapses
+
+
+def test_wild_log_variances_stay_finite() -> None:
+    model = build("vae", vae.Config(), (1, 8, 8), 0)
+    with torch.no_grad():
+        model.encoder[-2].bias.fill_(1e4)
+    batch = Batch(torch.rand(8, 1, 8, 8, generator=seeded()), torch.zeros(8, dtype=torch.long), seeded(), 0)
+    assert all(loss.isfinite() for loss in model.step(batch, lambda loss, name: None).values())
+
+
+class LinearGaussian(nn.Module):
+    """z ~ N(0, I), x = W z + b + sigma noise: its likelihood and posterior are known exactly."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = torch.randn(6, 2, generator=seeded()) * 0.3
+        self.b, self.sigma = torch.rand(6, generator=seeded(1)), 0.5
+
+    def posterior(self, x: torch.Tensor) -> Normal:
+        """A good proposal, wider than the exact posterior and without its correlation."""
+        precision = torch.eye(2) + self.w.T @ self.w / self.sigma**2
+        mean = (x.flatten(1) - self.b) @ self.w @ precision.inverse() / self.sigma**2
+        return Normal(mean, 1.3 * precision.inverse().diagonal().sqrt().expand_as(mean))
+
+    def observe(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        return x
+
+    def log_likelihood(self, observed: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        return Independent(Normal(z @ self.w.T + self.b, self.sigma), 1).log_prob(observed.flatten(1))
+
+    def exact_nll(self, x: torch.Tensor) -> float:
+        covariance = self.w @ self.w.T + self.sigma**2 * torch.eye(6)
+        return -torch.distributions.MultivariateNormal(self.b, covariance).log_prob(x.flatten(1)).mean().item()
+
+
+def test_importance_sampled_nll_is_exact_on_a_model_of_known_likelihood() -> None:
+    model = LinearGaussian()
+    images = torch.randint(0, 256, (40, 1, 2, 3), generator=seeded(2), dtype=torch.uint8)
+    nll, size = importance_sampled_nll(model, images, draws=2000)
+    assert nll == pytest.approx(model.exact_nll(images / 255), abs=0.01)
+    assert 1000 < size < 2000
+    assert importance_sampled_nll(model, images, draws=1)[0] > nll
+
+
+def test_nll_is_below_the_negative_elbo(digits: Images) -> None:
+    model: Any = build("vae", vae.Config(latent_size=4), (1, 8, 8), 0)
+    for _ in train(model, digits, Schedule(budget=200, unit="steps"), State.new(model, 0)):
+        pass
+    some = Images(digits.images[:200], digits.labels[:200])
+    assert importance_sampled_nll(model, some.images, draws=200)[0] < measure(model, some, 200)["negative_elbo"]
+
+
+def test_classes_are_needed_only_where_they_are_used() -> None:
+    build("vae", vae.Config(), (1, 8, 8), 0)
+    with pytest.raises(UserError, match="two classes or more"):
+        build("multi-stage-vae", FAMILIES["multi-stage-vae"].Config(), (1, 8, 8), 0)
