@@ -1,0 +1,212 @@
+"""The command line: python -m genmodels train | resume | sample | evaluate | runs | families | datasets."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genmodels.config import Config, Schedule, UserError
+
+if TYPE_CHECKING:
+    from genmodels.runs import Run
+
+
+def parser() -> argparse.ArgumentParser:
+    from genmodels.data import DATASETS
+    from genmodels.families import FAMILIES
+
+    top = argparse.ArgumentParser(prog="python -m genmodels", description="Train generative models on images.")
+    commands = top.add_subparsers(dest="command", required=True)
+
+    train = commands.add_parser("train", help="train a new run", description="Train a new run in this process.")
+    train.add_argument("family", metavar="FAMILY", help=", ".join(FAMILIES))
+    train.add_argument("data", metavar="DATA", help=", ".join(DATASETS) + " or folder:PATH")
+    train.add_argument("--set", metavar="KNOB=VALUE", nargs="+", action="extend", default=[], help="see `families`")
+    budget = train.add_mutually_exclusive_group()
+    for unit in ("epochs", "steps", "minutes"):
+        budget.add_argument(f"--{unit}", type=float, metavar="N")
+    train.add_argument("--seed", type=int, default=0)
+    train.add_argument("--size", type=int, help="side of the images in pixels, 8 to 64 (default: the dataset's)")
+    train.add_argument("--channels", type=int, choices=(1, 3), help="1 grey, 3 colour (default: the dataset's)")
+    train.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (default: a new one in the home)")
+
+    resume = commands.add_parser("resume", help="go on with a stopped run")
+    sample = commands.add_parser("sample", help="write new images as one PNG")
+    sample.add_argument("--count", type=int, default=64)
+    sample.add_argument("--out", type=Path, required=True, metavar="FILE")
+    sample.add_argument("--seed", type=int, default=0)
+    evaluate = commands.add_parser("evaluate", help="final figures of a run on its test images")
+    evaluate.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    evaluate.add_argument("--draws", type=int, default=500, help="draws per image for the NLL (default 500)")
+    evaluate.add_argument("--images", type=int, default=1000, help="test images for the NLL (default 1000)")
+    for command in (resume, sample, evaluate):
+        command.add_argument("run", metavar="RUN", help="its id, or the path of its folder")
+
+    commands.add_parser("runs", help="list the runs")
+    commands.add_parser("families", help="list the families with their knobs")
+    datasets = commands.add_parser("datasets", help="list the datasets, or download one")
+    datasets.add_argument("--download", metavar="NAME")
+    return top
+
+
+def train(arguments: argparse.Namespace) -> None:
+    from genmodels import data, runs
+    from genmodels.families import family
+
+    words = [word.partition("=") for word in arguments.set]
+    if bad := [name for name, equals, _ in words if not equals]:
+        raise UserError(f"'{bad[0]}' sets nothing: write --set KNOB=VALUE.")
+    values = {name: value for name, _, value in words}
+    schedule = {name: values.pop(name) for name in list(values) if name in Schedule.model_fields}
+    for unit in ("epochs", "steps", "minutes"):
+        if (amount := getattr(arguments, unit)) is not None:
+            schedule |= {"budget": amount, "unit": unit}
+    knobs = family(arguments.family).Config.of(values)
+    dataset = data.load(arguments.data, arguments.size, arguments.channels, arguments.seed)
+    config = runs.RunConfig.of(
+        {
+            "family": arguments.family,
+            "knobs": knobs.model_dump(),
+            "dataset": arguments.data,
+            "size": arguments.size,
+            "channels": arguments.channels,
+            "seed": arguments.seed,
+            "schedule": Schedule.of(schedule),
+            "shape": dataset.shape,
+            "classes": dataset.classes,
+        }
+    )
+    follow(runs.create(config, arguments.out and arguments.out.absolute()))
+
+
+def follow(run: "Run") -> None:
+    """Train in this process with a progress bar; an interrupt saves and stops."""
+    import signal
+
+    from tqdm import tqdm
+
+    from genmodels.worker import run_to_end
+
+    signal.signal(signal.SIGINT, lambda signum, frame: run.ask("stop"))
+    run.ask("run")
+    print(f"Run {run.id}: {run.path}", file=sys.stderr)
+    with tqdm(total=100, unit="%", bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}") as bar:
+        for status in run_to_end(run):
+            bar.update(100 * status.share - bar.n)
+            newest = {name: f"{value:.4g}" for name, value in (run.newest_point() or {}).get("train", {}).items()}
+            bar.set_postfix(newest | {"images/s": f"{status.images_per_second:,.0f}"})
+    print(f"{status.state}; look at it with `python -m genmodels evaluate {run.id}` or in the app.", file=sys.stderr)
+
+
+def resume(arguments: argparse.Namespace) -> None:
+    from genmodels import runs
+
+    run = runs.find(arguments.run)
+    if run.status().state == "finished":
+        raise UserError(f"The run {run.id} has used its budget: train a new one with a larger budget.")
+    follow(run)
+
+
+def sample(arguments: argparse.Namespace) -> None:
+    import torch
+
+    from genmodels import media, runs
+    from genmodels.analysis.snapshot import to_bytes
+    from genmodels.training import evaluating
+
+    run = runs.find(arguments.run)
+    if not hasattr(run.model, "sample"):
+        raise UserError(f"A run of the family {run.config.family} cannot sample: nothing gives its codes a law.")
+    if not 1 <= arguments.count <= 10_000:
+        raise UserError(f"--count must be 1 to 10000, not {arguments.count}.")
+    with evaluating(run.model):
+        images = run.model.sample(arguments.count, generator=torch.Generator().manual_seed(arguments.seed))  # type: ignore[operator]
+    columns = max(1, round(arguments.count**0.5))
+    arguments.out.write_bytes(media.png(media.grid(to_bytes(images), columns)))
+    print(f"{arguments.count} samples written to {arguments.out}", file=sys.stderr)
+
+
+def evaluate(arguments: argparse.Namespace) -> None:
+    from genmodels import data, runs
+    from genmodels.analysis import metrics
+    from genmodels.training import Images
+
+    run = runs.find(arguments.run)
+    config = run.config
+    test = Images.of(data.load(config.dataset, config.size, config.channels, config.seed), "test")
+    found = metrics.evaluate(
+        run.model, test, step=run.status().step, draws=arguments.draws, nll_images=arguments.images
+    )
+    if arguments.json:
+        print(json.dumps({name: metric._asdict() for name, metric in found.items()}, indent=1))
+        return
+    for name, (value, unit, better, n, _) in found.items():
+        print(f"{name:22} {value:12.5f}  {unit} ({better} is better, n = {n})")
+
+
+def list_runs(arguments: argparse.Namespace) -> None:
+    from genmodels import runs
+
+    found = runs.all_runs()
+    if not found:
+        print("No runs yet. Make the first: python -m genmodels train vae digits", file=sys.stderr)
+    for run in found:
+        status = run.status()
+        print(f"{run.id:40} {status.state:9} step {status.step:>8}  {status.error or ''}")
+
+
+def list_families(arguments: argparse.Namespace) -> None:
+    from genmodels.families import FAMILIES
+
+    for name, family in FAMILIES.items():
+        print(f"{name}: {family.summary}")
+        describe(family.Config)
+    print("for all families (how long and how a run trains):")
+    describe(Schedule)
+
+
+def describe(config: type[Config]) -> None:
+    """One line for each knob: default, range and help."""
+    for name, field in config.model_fields.items():
+        bounds = [f"{limit:g}" for m in field.metadata for limit in [getattr(m, "ge", getattr(m, "le", None))]]
+        choices = ", ".join(getattr(field.annotation, "__args__", ())) if not bounds else " to ".join(bounds)
+        print(f"    {name}={field.default}  ({choices})  {field.description}")
+
+
+def list_datasets(arguments: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from genmodels import data
+
+    if arguments.download:
+        with tqdm(total=100, unit="%", bar_format="{l_bar}{bar}| {elapsed}<{remaining}") as bar:
+            data.download(arguments.download, lambda share, text: bar.update(100 * share - bar.n))
+    for name, entry in data.DATASETS.items():
+        print(f"{name:16} {'here' if data.is_present(name) else 'to download':12} {entry.summary}")
+
+
+COMMANDS = {
+    "train": train,
+    "resume": resume,
+    "sample": sample,
+    "evaluate": evaluate,
+    "runs": list_runs,
+    "families": list_families,
+    "datasets": list_datasets,
+}
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    arguments = parser().parse_args(words)
+    try:
+        COMMANDS[arguments.command](arguments)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+"""Start, pause, stop and resume the workers of runs, on this machine."""
+
+import subprocess
+import sys
+
+from genmodels.config import UserError
+from genmodels.files import disk_errors
+from genmodels.runs import Run, Status
+from genmodels.worker import last_point, queue
+
+_workers: list[subprocess.Popen[bytes]] = []  # kept so that ended ones are reaped
+
+
+def start(run: Run) -> None:
+    """Queue the run and give it a worker in a process session of its own. Raises UserError if it has one."""
+    if run.status().active:
+        raise UserError(f"The run {run.id} is already {run.status().state}.")
+    run.ask("run")
+    run.write_status(last_point(run).model_copy(update={"state": "queued"}))
+    _workers[:] = [worker for worker in _workers if worker.poll() is None]
+    with disk_errors("log.txt"), (run.path / "log.txt").open("ab") as log:
+        _workers.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "genmodels.worker", str(run.path)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        )
+
+
+def pause(run: Run) -> None:
+    """Let the worker save and wait, giving its slot to the next in the queue."""
+    run.ask("pause")
+
+
+def stop(run: Run) -> None:
+    """Let the worker save and end. A stopped run can be resumed."""
+    run.ask("stop")
+
+
+def resume(run: Run) -> None:
+    """Go on where the run was left: wake its worker, or start a new one. Raises UserError if it has finished."""
+    status = run.status()
+    if status.state == "finished":
+        raise UserError(f"The run {run.id} has used its budget: start a copy with a larger one.")
+    if status.state == "paused":
+        run.ask("run")
+    elif not status.active:
+        start(run)
+
+
+def place_in_queue(run: Run, status: Status) -> int | None:
+    """1 for the next to start, or None if it does not wait."""
+    if status.state != "queued":
+        return None
+    waiting = [each.id for each in queue()]
+    return waiting.index(run.id) + 1 if run.id in waiting else 1

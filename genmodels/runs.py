@@ -1,0 +1,290 @@
+"""A run on disk: a folder that any tool can read, and that nothing but its one worker writes while it trains."""
+
+import json
+import re
+import secrets
+import shutil
+import time
+import zipfile
+import zlib
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, Field, ValidationError
+
+from genmodels.config import Config, Schedule, UserError
+from genmodels.families import build, family
+from genmodels.files import disk_errors, home, read_json, write_atomically, write_json
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Wish = Literal["run", "pause", "stop"]
+STARTING = 20.0  # seconds a worker may take until it holds its lock
+
+
+class RunConfig(Config):
+    """Enough to run it again."""
+
+    family: str
+    knobs: dict[str, Any] = Field(default_factory=dict)
+    dataset: str
+    size: int | None = None
+    channels: int | None = None
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    schedule: Schedule = Schedule()
+    shape: tuple[int, int, int]
+    classes: tuple[str, ...] = ()
+    created: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))
+    versions: dict[str, str] = Field(default_factory=lambda: {name: version(name) for name in ("torch", "numpy")})
+    parent: str | None = None  # the run this one is a changed copy of
+
+    def model_config_of_family(self) -> Config:
+        """The family's own Config, checked. Raises UserError."""
+        return family(self.family).Config.of(self.knobs)
+
+    def build(self) -> "nn.Module":
+        """The model with its initial weights. Raises UserError."""
+        return build(self.family, self.model_config_of_family(), self.shape, len(self.classes), self.seed)
+
+
+class Status(BaseModel):
+    """Where a run stands. step, seconds and share are those of the newest point of the curves."""
+
+    state: Literal["queued", "running", "paused", "stopped", "finished", "failed"] = "queued"
+    doing: str = ""
+    step: int = 0
+    epoch: float = 0.0
+    seconds: float = 0.0
+    share: float = 0.0
+    images_per_second: float = 0.0
+    device: str = ""
+    pid: int | None = None
+    heartbeat: float = Field(default_factory=time.time)
+    error: str | None = None
+
+    @property
+    def active(self) -> bool:
+        """A worker is at it or will be."""
+        return self.state in ("queued", "running", "paused")
+
+    @property
+    def seconds_left(self) -> float | None:
+        """At the speed so far; None before there is one."""
+        return self.seconds * (1 - self.share) / self.share if self.share > 0 else None
+
+
+class Run:
+    """One folder. Reading never changes it, but for one thing: a dead worker's run is marked as such."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    @cached_property
+    def config(self) -> RunConfig:
+        try:
+            return RunConfig.model_validate(read_json(self.path / "config.json"))
+        except FileNotFoundError:
+            raise UserError(f"The run {self.id} has no config.json: it is not a run, or it was deleted.") from None
+        except ValidationError as error:
+            raise UserError(f"The file config.json of run {self.id} is damaged: {error.errors()[0]['msg']}.") from None
+
+    @cached_property
+    def model(self) -> "nn.Module":
+        """The trained model on the processor, in evaluation mode. Shared: never train or move it. Raises UserError."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        model = self.config.build()
+        try:
+            model.load_state_dict(load_file(self.path / "weights.safetensors"))
+        except FileNotFoundError:
+            raise UserError(f"The run {self.id} has no weights yet: wait for its first checkpoint.") from None
+        except (SafetensorError, RuntimeError):
+            raise UserError(
+                f"The weights of run {self.id} are damaged or belong to another model: resume the run or train again."
+            ) from None
+        return model.eval()
+
+    # -- status and wishes
+
+    def lock(self) -> FileLock:
+        """Held by the run's worker as long as it lives: the system lets go of it even after a kill."""
+        return FileLock(self.path / "worker.lock", is_singleton=False)
+
+    def status(self) -> Status:
+        """Where it stands, never 'running' when its worker is gone. A damaged file reads as failed."""
+        status = self._written_status()
+        if not status.active or (status.pid is None and abs(time.time() - status.heartbeat) < STARTING):
+            return status
+        try:
+            with self.lock().acquire(blocking=False):
+                # The worker may have finished between the reading and the locking.
+                status = self._written_status()
+                if status.active:
+                    status = self._orphaned(status)
+        except Timeout:
+            pass  # its worker lives
+        except OSError:
+            status = self._orphaned(status)  # a read-only or full disk: say it without writing it
+        return status
+
+    def _written_status(self) -> Status:
+        try:
+            return Status.model_validate(read_json(self.path / "status.json"))
+        except FileNotFoundError:
+            return Status(state="failed", error="This run has no status.json: it was not started, or was deleted.")
+        except (UserError, ValidationError):
+            return Status(state="failed", error="The file status.json is damaged: resume the run to write it anew.")
+
+    def _orphaned(self, status: Status) -> Status:
+        if status.state == "paused":
+            status = status.model_copy(update={"state": "stopped", "doing": ""})
+        else:
+            words = "The training process ended unexpectedly; resume goes on from the last checkpoint."
+            lines = self.last_words()
+            error = f"{words} Its last lines: {lines}" if lines else words
+            status = status.model_copy(update={"state": "failed", "doing": "", "error": error})
+        self.write_status(status)
+        return status
+
+    def last_words(self, lines: int = 5) -> str:
+        """The end of the worker's log, without the indented lines of a traceback: what happened, not where."""
+        log = self.path / "log.txt"
+        told = log.read_text(errors="replace").splitlines() if log.exists() else []
+        return "\n".join([line for line in told if line and not line.startswith((" ", "Traceback"))][-lines:])
+
+    def write_status(self, status: Status) -> None:
+        write_json(self.path / "status.json", status.model_dump())
+
+    @property
+    def wish(self) -> Wish:
+        """What the person wants; a missing or damaged file means: go on."""
+        try:
+            want = read_json(self.path / "request.json")["want"]
+        except (FileNotFoundError, UserError, KeyError, TypeError):
+            return "run"
+        return want if want in ("pause", "stop") else "run"
+
+    def ask(self, want: Wish) -> None:
+        write_json(self.path / "request.json", {"want": want})
+
+    # -- what training left
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The points of the curves. A last line that is still being written, or was cut off, is left out."""
+        path = self.path / "metrics.jsonl"
+        lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+        points = []
+        for line in lines:
+            try:
+                points.append(json.loads(line))
+            except json.JSONDecodeError:
+                continue
+        return points
+
+    def newest_point(self) -> dict[str, Any] | None:
+        """The last point of the curves, read from the end of the file."""
+        try:
+            with (self.path / "metrics.jsonl").open("rb") as file:
+                file.seek(max(0, file.seek(0, 2) - 8192))
+                lines = file.read().split(b"\n")[:-1]
+                return json.loads(lines[-1]) if lines else None
+        except (FileNotFoundError, json.JSONDecodeError):
+            return None
+
+    def append_metrics(self, point: dict[str, Any]) -> None:
+        with disk_errors("metrics.jsonl"), (self.path / "metrics.jsonl").open("ab") as file:
+            file.write(json.dumps(point, allow_nan=False).encode() + b"\n")
+
+    def snapshots(self) -> list[int]:
+        """The steps of which there is a snapshot, in order."""
+        return sorted(int(path.stem) for path in (self.path / "snapshots").glob("*.npz") if path.stem.isdecimal())
+
+    def arrays(self, name: str) -> dict[str, np.ndarray]:
+        """An .npz of the run ('latents', 'live' or 'snapshots/<step>'), or {} where there is none. Raises UserError."""
+        path = self.path / f"{name}.npz"
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return dict(file)
+        except FileNotFoundError:
+            return {}
+        except (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile, zlib.error):
+            raise UserError(f"The file {name}.npz of run {self.id} is damaged: delete it or train again.") from None
+
+    def write_arrays(self, name: str, arrays: dict[str, np.ndarray], *, compress: bool = True) -> None:
+        save = np.savez_compressed if compress else np.savez
+        write_atomically(self.path / f"{name}.npz", lambda file: save(file, **arrays))  # type: ignore[arg-type]
+
+    def summary(self) -> dict[str, Any]:
+        """Final metrics, name -> {value, unit, better, n, floor}; {} before the end."""
+        try:
+            return read_json(self.path / "summary.json")
+        except FileNotFoundError:
+            return {}
+
+    def forget_after(self, step: int) -> None:
+        """Drop points and snapshots later than `step`: a resumed run writes them again."""
+        lines = b"".join(json.dumps(p).encode() + b"\n" for p in self.metrics() if p["step"] <= step)
+        write_atomically(self.path / "metrics.jsonl", lambda file: file.write(lines))
+        for later in (s for s in self.snapshots() if s > step):
+            (self.path / "snapshots" / f"{later}.npz").unlink()
+
+    def delete(self) -> None:
+        """Remove the folder. A run that is being trained is refused: stop it first."""
+        if self.status().active:
+            raise UserError(f"The run {self.id} is still active: stop it before deleting it.")
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+def runs_folder() -> Path:
+    return home() / "runs"
+
+
+def by_id(run_id: str) -> Run:
+    """The run of that id in this home, or a UserError. Never a path: an address bar may name it."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,99}", run_id) or not (runs_folder() / run_id / "config.json").is_file():
+        raise UserError(f"There is no run '{run_id[:100]}' here: it may have been deleted; see the gallery.")
+    return Run(runs_folder() / run_id)
+
+
+def find(name: str | Path) -> Run:
+    """A run by its id, or by the path of its folder; else a UserError."""
+    if (Path(name) / "config.json").is_file():
+        return Run(Path(name).absolute())
+    return by_id(str(name))
+
+
+def all_runs() -> list[Run]:
+    """Every run in the home, newest first."""
+    runs = [Run(path.parent) for path in runs_folder().glob("*/config.json")]
+    return sorted(runs, key=lambda run: (run.path / "config.json").stat().st_mtime_ns, reverse=True)
+
+
+def create(config: RunConfig, path: Path | None = None) -> Run:
+    """Make the folder of a new run, whole or not at all. Raises UserError for settings that cannot be trained."""
+    config.build()  # refuses what its family cannot train, before anything is written
+    dataset = re.sub(r"[^a-z0-9]+", "-", config.dataset.lower()).strip("-")[-30:].strip("-")
+    path = path or runs_folder() / f"{config.family}-{dataset}-{secrets.token_hex(4)}"
+    if path.exists():
+        raise UserError(f"There is already something at {path}: choose another folder for the run.")
+    with disk_errors("the run"):
+        path.mkdir(parents=True)
+        try:
+            run = Run(path)
+            run.write_status(Status(state="stopped"))
+            # Last, because a folder with a config.json is a run.
+            write_json(path / "config.json", config.model_dump(mode="json"))
+        except BaseException:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
+    return run

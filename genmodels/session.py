@@ -1,0 +1,202 @@
+"""One run being trained in this process: the loop's steps on one side, the run's files on the other."""
+
+import contextlib
+import math
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genmodels import data, training
+from genmodels.analysis.metrics import Metric, evaluate
+from genmodels.analysis.snapshot import latent_space, snapshot
+from genmodels.config import UserError
+from genmodels.files import write_atomically, write_json
+from genmodels.runs import Run, Status
+from genmodels.threads import ThreadChooser
+from genmodels.training import Images, Step
+
+CHECKPOINT_EVERY = 10.0  # seconds
+LIVE_EVERY = 0.8  # seconds between two live pictures, at least
+SAY_EVERY = 0.25  # seconds between two words with the worker, at most
+POINT_EVERY = 0.25  # seconds between two points of the curves, at least
+SNAPSHOT_RATIO = 1.25  # from one kept snapshot to the next: ten in each decade of steps
+WATCHED_TEST_IMAGES = 1000  # of which the live test curve is the mean; the final figures take them all
+SHOWING = 0.02  # share of the time that may go into showing rather than training
+
+
+class Allowance:
+    """Keeps what is done for the onlooker below a share of the time, however slow the model is."""
+
+    def __init__(self) -> None:
+        self.started, self.spent = time.perf_counter(), 0.0
+
+    def allows(self) -> bool:
+        return self.spent <= SHOWING * (time.perf_counter() - self.started)
+
+    @contextlib.contextmanager
+    def spending(self) -> Iterator[None]:
+        before = time.perf_counter()
+        yield
+        self.spent += time.perf_counter() - before
+
+
+class Session:
+    """Opens a run (from its last checkpoint where it has one) and trains it. Raises UserError."""
+
+    def __init__(self, run: Run, slots: int = 1) -> None:
+        self.run, self.config = run, run.config
+        self.schedule = self.config.schedule
+        most = self.schedule.threads or max(1, (os.cpu_count() or 1) // slots)
+        self.threads = ThreadChooser(most) if not self.schedule.threads else None
+        torch.set_num_threads(most)
+        self.device = training.choose_device(self.schedule.device)
+        dataset = data.load(self.config.dataset, self.config.size, self.config.channels, self.config.seed)
+        if dataset.shape != self.config.shape or dataset.classes != self.config.classes:
+            raise UserError(
+                f"The dataset '{self.config.dataset}' is no longer what this run was made for: start a new one."
+            )
+        self.train_images = Images.of(dataset, "train", self.device)
+        self.test_images = Images.of(dataset, "test", self.device)
+        self.watched = Images(*(tensor[:WATCHED_TEST_IMAGES] for tensor in self.test_images))
+        self.model = training.place(self.config.build(), self.device)
+        self.state = training.State.new(self.model, self.config.seed)
+        self.interval = self.schedule.log_every or 1
+        self.pending: list[dict[str, Tensor]] = []  # losses since the last point
+        self.seconds_before = 0.0  # at the last point
+        self._resume()
+        self.allowance = Allowance()
+        self.shown = self.noted = time.perf_counter()
+
+    def _resume(self) -> None:
+        path = self.run.path / "resume.pt"
+        if path.exists():
+            try:
+                saved = torch.load(path, map_location=self.device, weights_only=True)
+                self.state.load(saved["training"])
+            except (RuntimeError, EOFError, KeyError, ValueError, OSError) as error:
+                raise UserError(
+                    f"The checkpoint of run {self.run.id} is damaged, so it cannot go on: start it anew as a copy."
+                ) from error
+            self.interval, self.pending = saved["interval"], saved["pending"]
+            self.seconds_before = saved["seconds_before"]
+        self.run.forget_after(self.state.step)
+
+    # -- writing
+
+    def checkpoint(self) -> None:
+        """Save what resuming needs and what sampling needs. A failure leaves the last ones whole."""
+        from safetensors.torch import save
+
+        if not all(torch.isfinite(parameter).all() for parameter in self.model.parameters()):
+            raise training.DivergedError.at("A weight was", self.state.step)
+        saved = {
+            "training": self.state.save(),
+            "interval": self.interval,
+            "pending": self.pending,
+            "seconds_before": self.seconds_before,
+        }
+        write_atomically(self.run.path / "resume.pt", lambda file: torch.save(saved, file), durable=True)
+        weights = {name: tensor.contiguous() for name, tensor in self.model.state_dict().items()}
+        write_atomically(self.run.path / "weights.safetensors", lambda file: file.write(save(weights)), durable=True)
+
+    def status(self, **more: Any) -> Status:
+        schedule, state = self.schedule, self.state
+        count = len(self.train_images.images)
+        return Status(
+            step=state.step,
+            epoch=state.step / training.steps_per_epoch(count, schedule.batch_size),
+            seconds=state.seconds,
+            share=training.share_done(schedule, count, state.step, state.seconds),
+            device=self.device.type,
+            pid=os.getpid(),
+            **more,
+        )
+
+    def _snapshot(self, name: str, compress: bool) -> None:
+        self.run.write_arrays(name, snapshot(self.model, self.watched, self.state.step), compress=compress)
+
+    def summarize(self) -> dict[str, Metric]:
+        """Write the codes of the test images and the final figures. Short: 100 draws on 500 images for the NLL."""
+        with torch.random.fork_rng(devices=[]):
+            space = latent_space(self.model, self.test_images, len(self.config.classes))
+            if space:
+                self.run.write_arrays("latents", space)
+            found = evaluate(self.model, self.test_images, step=self.state.step, draws=100, nll_images=500)
+        write_json(self.run.path / "summary.json", {name: metric._asdict() for name, metric in found.items()})
+        return found
+
+    # -- training
+
+    def train(self) -> Iterator[Status]:
+        """Train to the end of the budget; a Status at each point of the curves and a few times a second.
+
+        It can be left at any of them, and `checkpoint` then keeps the place.
+        """
+        saved = said = time.perf_counter()
+        rate, first = 0.0, True
+        for step in training.train(self.model, self.train_images, self.schedule, self.state):
+            self.pending.append(step.losses)
+            if self.threads:
+                self.threads.tick(step.seconds, step.number)
+            last = training.share_done(self.schedule, len(self.train_images.images), step.number, step.seconds) >= 1
+            now = time.perf_counter()
+            on_curve = step.number % self.interval == 0 or last
+            if on_curve:
+                rate = self._record(step, first, last)
+                if first or last or now - saved > CHECKPOINT_EVERY:
+                    self.checkpoint()
+                    saved = now
+                first = False
+            if on_curve or now - said > SAY_EVERY:
+                said = now
+                yield self.status(state="running", doing="training", images_per_second=rate)
+
+    def _record(self, step: Step, first: bool, last: bool) -> float:
+        """Write a point of the curves, and pictures where they are due or affordable. -> images per second."""
+        point = self._point(step)
+        always = first or last  # the onlooker sees something at once, and the end
+        if always or self.schedule.log_every or self.allowance.allows():
+            with self.allowance.spending():
+                point["test"] = training.measure(self.model, self.watched, step.number)
+        self.run.append_metrics(point)
+        if self._snapshot_due(step.number) or last:
+            self._snapshot(f"snapshots/{step.number}", compress=True)
+        if always or (time.perf_counter() - self.shown > LIVE_EVERY and self.allowance.allows()):
+            with self.allowance.spending():
+                self._snapshot("live", compress=False)
+            self.shown = time.perf_counter()
+        self._choose_interval()
+        return point["images_per_second"]
+
+    def _snapshot_due(self, step: int) -> bool:
+        """Whether a rung of the ladder 1.25^k lies among this point's steps: the same however often the run stops."""
+        rung = math.floor(math.log(step) / math.log(SNAPSHOT_RATIO) + 1e-9)
+        return round(SNAPSHOT_RATIO**rung) > step - self.interval
+
+    def _choose_interval(self) -> None:
+        """Points no faster than the eye, and not many thousands in a long run: the interval only ever doubles."""
+        now = time.perf_counter()
+        crowded = self.state.step // self.interval >= 1000
+        if not self.schedule.log_every and (now - self.noted < POINT_EVERY or crowded):
+            self.interval *= 2
+        self.noted = now
+
+    def _point(self, step: Step) -> dict[str, Any]:
+        means = {name: torch.stack([each[name] for each in self.pending]).mean().item() for name in self.pending[0]}
+        for name, mean in means.items():
+            if not math.isfinite(mean):
+                raise training.DivergedError.at(f"The loss {name} was", step.number)
+        images = len(self.pending) * min(self.schedule.batch_size, len(self.train_images.images))
+        rate = images / max(step.seconds - self.seconds_before, 1e-9)
+        self.pending, self.seconds_before = [], step.seconds
+        return {
+            "step": step.number,
+            "epoch": round(step.epoch, 4),
+            "seconds": round(step.seconds, 3),
+            "images_per_second": round(rate, 1),
+            "train": means,
+        }

@@ -1,0 +1,158 @@
+"""One training process: `python -m genmodels.worker RUN`. It outlives the tab, the reload and the server.
+
+A worker holds its run's lock for life, waits in the queue for a slot, trains, and obeys the run's request.json.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+from filelock import FileLock, Timeout
+
+from genmodels.config import UserError
+from genmodels.files import home
+from genmodels.runs import Run, Status, all_runs, runs_folder
+
+POLL = 0.1  # seconds between two looks at what the person wants
+
+
+def slots() -> int:
+    """How many runs train at once: GENMODELS_SLOTS, or one for each four processor cores."""
+    return int(os.environ.get("GENMODELS_SLOTS") or 0) or max(1, (os.cpu_count() or 1) // 4)
+
+
+def queue() -> list[Run]:
+    """The runs that wait, first come first."""
+    waiting = [(status.heartbeat, run) for run in all_runs() if (status := run.status()).state == "queued"]
+    return [run for _, run in sorted(waiting, key=lambda pair: (pair[0], pair[1].id))]
+
+
+def is_next(run: Run) -> bool:
+    """Whether nobody in the home's queue came before; a run kept elsewhere does not queue."""
+    ahead = queue()
+    return run.path.parent != runs_folder() or not ahead or ahead[0].id == run.id
+
+
+def try_slot() -> FileLock | None:
+    """A free training slot of this home, held until it is released or the process ends."""
+    folder = home() / "slots"
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(slots()):
+        lock = FileLock(folder / f"{number}.lock", is_singleton=False)
+        with contextlib.suppress(Timeout):
+            lock.acquire(blocking=False)
+            return lock
+    return None
+
+
+def wait_for_slot(run: Run) -> FileLock | None:
+    """Queue until it is this run's turn. None if it was stopped first."""
+    # The time of joining the queue stays as the heartbeat: it is the ticket.
+    joined = run.status().heartbeat if run.status().state == "queued" else time.time()
+    run.write_status(last_point(run).model_copy(update={"state": "queued", "heartbeat": joined, "pid": os.getpid()}))
+    while run.wish != "stop":
+        if slot := try_slot():
+            if is_next(run):
+                return slot
+            slot.release()
+        time.sleep(POLL)
+    run.write_status(last_point(run).model_copy(update={"state": "stopped"}))
+    return None
+
+
+def last_point(run: Run) -> Status:
+    """A status that keeps where the run had come to, without its worker and error."""
+    return run.status().model_copy(update={"pid": None, "error": None, "doing": "", "heartbeat": time.time()})
+
+
+def work(run: Run) -> Iterator[Status]:
+    """Queue, train, pause and stop as asked; one Status for each point of the curves. Raises UserError."""
+    while slot := wait_for_slot(run):
+        with slot:
+            # Imported once it is this run's turn: a queue of waiting processes need not hold torch in memory.
+            yield _starting(run)
+            from genmodels.session import Session
+
+            session = Session(run, slots())
+            wish = "run"
+            for status in session.train():
+                yield _write(run, status)
+                if (wish := run.wish) != "run":
+                    break
+            if session.status().share >= 1:
+                _write(run, session.status(state="running", doing="evaluating"))
+                session.summarize()
+                yield _write(run, session.status(state="finished"))
+                return
+            session.checkpoint()
+            if wish == "stop":
+                yield _write(run, session.status(state="stopped"))
+                session.summarize()
+                return
+            yield _write(run, session.status(state="paused"))
+        while run.wish == "pause":
+            time.sleep(POLL)
+
+
+def _starting(run: Run) -> Status:
+    return _write(run, last_point(run).model_copy(update={"state": "running", "doing": "starting", "pid": os.getpid()}))
+
+
+def _write(run: Run, status: Status) -> Status:
+    run.write_status(status)
+    return status
+
+
+def fail(run: Run, error: str) -> None:
+    """Mark the run as failed, with the sentence; on a full disk at least over the old status."""
+    status = last_point(run).model_copy(update={"state": "failed", "error": error})
+    try:
+        run.write_status(status)
+    except UserError:
+        (run.path / "status.json").write_text(status.model_dump_json())
+
+
+@contextlib.contextmanager
+def holding(run: Run) -> Iterator[None]:
+    """Hold the run's lock; a second worker of the same run is refused."""
+    try:
+        with run.lock().acquire(timeout=30):
+            yield
+    except Timeout:
+        raise UserError(f"The run {run.id} is already being trained by another process.") from None
+
+
+def run_to_end(run: Run) -> Iterator[Status]:
+    """`work`, as the only worker of the run; whatever goes wrong ends as a failed run with a sentence."""
+    with holding(run):
+        try:
+            yield from work(run)
+        except UserError as error:
+            fail(run, str(error))
+            raise
+
+
+def main(path: Path) -> int:
+    run = Run(path)
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        run.ask("stop")
+
+    signal.signal(signal.SIGTERM, stop)
+    os.nice(10)  # the page that watches answers first
+    try:
+        for _ in run_to_end(run):
+            pass
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
