@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from genmodels.config import Config, Schedule, UserError
 
@@ -59,11 +59,13 @@ def train(arguments: argparse.Namespace) -> None:
     if bad := [name for name, equals, _ in words if not equals]:
         raise UserError(f"'{bad[0]}' sets nothing: write --set KNOB=VALUE.")
     values = {name: value for name, _, value in words}
-    schedule = {name: values.pop(name) for name in list(values) if name in Schedule.model_fields}
+    chosen: dict[str, Any] = {name: values.pop(name) for name in list(values) if name in Schedule.model_fields}
     for unit in ("epochs", "steps", "minutes"):
         if (amount := getattr(arguments, unit)) is not None:
-            schedule |= {"budget": amount, "unit": unit}
-    knobs = family(arguments.family).Config.of(values)
+            chosen |= {"budget": amount, "unit": unit}
+    knobs, schedule = family(arguments.family).Config.of(values), Schedule.of(chosen)
+    if arguments.seed < 0:
+        raise UserError(f"--seed must be 0 or more, not {arguments.seed}.")
     dataset = data.load(arguments.data, arguments.size, arguments.channels, arguments.seed)
     config = runs.RunConfig.of(
         {
@@ -73,7 +75,7 @@ def train(arguments: argparse.Namespace) -> None:
             "size": arguments.size,
             "channels": arguments.channels,
             "seed": arguments.seed,
-            "schedule": Schedule.of(schedule),
+            "schedule": schedule,
             "shape": dataset.shape,
             "classes": dataset.classes,
         }
@@ -181,10 +183,11 @@ def list_datasets(arguments: argparse.Namespace) -> None:
     from genmodels import data
 
     if arguments.download:
+        data.entry(arguments.download)  # an unknown name is refused before a bar is drawn
         with tqdm(total=100, unit="%", bar_format="{l_bar}{bar}| {elapsed}<{remaining}") as bar:
             data.download(arguments.download, lambda share, text: bar.update(100 * share - bar.n))
     for name, entry in data.DATASETS.items():
-        print(f"{name:16} {'here' if data.is_present(name) else 'to download':12} {entry.summary}")
+        print(f"{name:16} {'here' if data.is_present(name) else 'to download':12} {entry.description}")
 
 
 COMMANDS = {

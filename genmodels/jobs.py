@@ -6,7 +6,7 @@ import sys
 from genmodels.config import UserError
 from genmodels.files import disk_errors
 from genmodels.runs import Run, Status
-from genmodels.worker import last_point, queue
+from genmodels.worker import at_last_point, queue
 
 _workers: list[subprocess.Popen[bytes]] = []  # kept so that ended ones are reaped
 
@@ -16,7 +16,7 @@ def start(run: Run) -> None:
     if run.status().active:
         raise UserError(f"The run {run.id} is already {run.status().state}.")
     run.ask("run")
-    run.write_status(last_point(run).model_copy(update={"state": "queued"}))
+    run.write_status(at_last_point(run, state="queued"))
     _workers[:] = [worker for worker in _workers if worker.poll() is None]
     with disk_errors("log.txt"), (run.path / "log.txt").open("ab") as log:
         _workers.append(

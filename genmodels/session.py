@@ -162,6 +162,7 @@ class Session:
         if always or self.schedule.log_every or self.allowance.allows():
             with self.allowance.spending():
                 point["test"] = training.measure(self.model, self.watched, step.number)
+            self._refuse_non_numbers(point["test"], step.number)
         self.run.append_metrics(point)
         if self._snapshot_due(step.number) or last:
             self._snapshot(f"snapshots/{step.number}", compress=True)
@@ -185,11 +186,14 @@ class Session:
             self.interval *= 2
         self.noted = now
 
+    def _refuse_non_numbers(self, losses: dict[str, float], step: int) -> None:
+        for name, value in losses.items():
+            if not math.isfinite(value):
+                raise training.DivergedError.at(f"The loss {name} was", step)
+
     def _point(self, step: Step) -> dict[str, Any]:
         means = {name: torch.stack([each[name] for each in self.pending]).mean().item() for name in self.pending[0]}
-        for name, mean in means.items():
-            if not math.isfinite(mean):
-                raise training.DivergedError.at(f"The loss {name} was", step.number)
+        self._refuse_non_numbers(means, step.number)
         images = len(self.pending) * min(self.schedule.batch_size, len(self.train_images.images))
         rate = images / max(step.seconds - self.seconds_before, 1e-9)
         self.pending, self.seconds_before = [], step.seconds

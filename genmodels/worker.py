@@ -8,9 +8,10 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -54,53 +55,59 @@ def wait_for_slot(run: Run) -> FileLock | None:
     """Queue until it is this run's turn. None if it was stopped first."""
     # The time of joining the queue stays as the heartbeat: it is the ticket.
     joined = run.status().heartbeat if run.status().state == "queued" else time.time()
-    run.write_status(last_point(run).model_copy(update={"state": "queued", "heartbeat": joined, "pid": os.getpid()}))
+    _write(run, at_last_point(run, state="queued", heartbeat=joined, pid=os.getpid()))
     while run.wish != "stop":
         if slot := try_slot():
             if is_next(run):
                 return slot
             slot.release()
         time.sleep(POLL)
-    run.write_status(last_point(run).model_copy(update={"state": "stopped"}))
+    _write(run, at_last_point(run, state="stopped"))
     return None
 
 
-def last_point(run: Run) -> Status:
-    """A status that keeps where the run had come to, without its worker and error."""
-    return run.status().model_copy(update={"pid": None, "error": None, "doing": "", "heartbeat": time.time()})
+def at_last_point(run: Run, **changes: Any) -> Status:
+    """Where the run had come to, without its last worker and error; `changes` on top."""
+    fresh = {"pid": None, "error": None, "doing": "", "heartbeat": time.time()}
+    return run.status().model_copy(update=fresh | changes)
 
 
 def work(run: Run) -> Iterator[Status]:
     """Queue, train, pause and stop as asked; one Status for each point of the curves. Raises UserError."""
     while slot := wait_for_slot(run):
-        with slot:
-            # Imported once it is this run's turn: a queue of waiting processes need not hold torch in memory.
-            yield _starting(run)
-            from genmodels.session import Session
-
-            session = Session(run, slots())
-            wish = "run"
-            for status in session.train():
-                yield _write(run, status)
-                if (wish := run.wish) != "run":
-                    break
-            if session.status().share >= 1:
-                _write(run, session.status(state="running", doing="evaluating"))
-                session.summarize()
-                yield _write(run, session.status(state="finished"))
-                return
-            session.checkpoint()
-            if wish == "stop":
-                yield _write(run, session.status(state="stopped"))
-                session.summarize()
-                return
-            yield _write(run, session.status(state="paused"))
+        try:
+            paused = yield from train_in_slot(run)
+        finally:
+            slot.release()
+        if not paused:
+            return
         while run.wish == "pause":
             time.sleep(POLL)
 
 
-def _starting(run: Run) -> Status:
-    return _write(run, last_point(run).model_copy(update={"state": "running", "doing": "starting", "pid": os.getpid()}))
+def train_in_slot(run: Run) -> Generator[Status, None, bool]:
+    """Train until the end, a stop or a pause; whether it was a pause."""
+    yield _write(run, at_last_point(run, state="running", doing="starting", pid=os.getpid()))
+    # Imported once it is this run's turn: a queue of waiting processes need not hold torch in memory.
+    from genmodels.session import Session
+
+    session, wish = Session(run, slots()), "run"
+    for status in session.train():
+        yield _write(run, status)
+        if (wish := run.wish) != "run":
+            break
+    if session.status().share >= 1:
+        _write(run, session.status(state="running", doing="evaluating"))
+        session.summarize()
+        yield _write(run, session.status(state="finished"))
+        return False
+    session.checkpoint()
+    if wish == "pause":
+        yield _write(run, session.status(state="paused"))
+        return True
+    yield _write(run, session.status(state="stopped"))
+    session.summarize()
+    return False
 
 
 def _write(run: Run, status: Status) -> Status:
@@ -110,7 +117,7 @@ def _write(run: Run, status: Status) -> Status:
 
 def fail(run: Run, error: str) -> None:
     """Mark the run as failed, with the sentence; on a full disk at least over the old status."""
-    status = last_point(run).model_copy(update={"state": "failed", "error": error})
+    status = at_last_point(run, state="failed", error=error)
     try:
         run.write_status(status)
     except UserError:

@@ -1,0 +1,65 @@
+"""The command line, as a person types it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from genmodels.__main__ import main
+from genmodels.runs import all_runs
+
+
+def test_train_resume_sample_evaluate(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "mine"
+    assert main(["train", "vae", "digits", "--set", "beta=2", "threads=1", "--steps", "20", "--out", str(out)]) == 0
+    assert json.loads((out / "config.json").read_text())["knobs"]["beta"] == 2
+    assert main(["sample", str(out), "--count", "9", "--out", str(tmp_path / "nine.png")]) == 0
+    assert Image.open(tmp_path / "nine.png").width >= 3 * 8
+    capsys.readouterr()
+    assert main(["evaluate", str(out), "--json", "--draws", "10", "--images", "20"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found["nll"]) == {"value", "unit", "better", "n", "floor"}
+    assert main(["resume", str(out)]) == 1
+    assert "used its budget" in capsys.readouterr().err
+
+
+def test_lists(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["runs"]) == 0
+    assert "Make the first" in capsys.readouterr().err
+    assert main(["train", "autoencoder", "digits", "--steps", "3", "--set", "threads=1"]) == 0
+    assert main(["runs"]) == main(["families"]) == main(["datasets"]) == 0
+    printed = capsys.readouterr().out
+    assert all_runs()[0].id in printed
+    assert "beta=1.0" in printed
+    assert "fashion-mnist" in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["train", "vay", "digits"], "There is no family 'vay'"),
+        (["train", "vae", "dogits"], "dogits"),
+        (["train", "vae", "digits", "--set", "betta=1"], "did you mean 'beta'"),
+        (["train", "vae", "digits", "--set", "beta"], "KNOB=VALUE"),
+        (["train", "vae", "digits", "--steps", "-1"], "budget"),
+        (["train", "vae", "digits", "--size", "7"], "8 to 64"),
+        (["train", "vae", "digits", "--seed", "-1"], "seed"),
+        (["train", "vae", "folder:/nowhere/at/all"], "/nowhere/at/all"),
+        (["resume", "nobody"], "There is no run 'nobody'"),
+        (["evaluate", "nobody"], "There is no run"),
+        (["datasets", "--download", "nothing"], "nothing"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_leaves_no_run(words, sentence, capsys) -> None:
+    assert main(words) == 1
+    error = capsys.readouterr().err
+    assert sentence in error
+    assert error.count("\n") == 1
+    assert all_runs() == []
+
+
+def test_sampling_what_cannot_sample(trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = trained("autoencoder")
+    assert main(["sample", run.id, "--out", str(tmp_path / "x.png")]) == 1
+    assert "cannot sample" in capsys.readouterr().err
