@@ -1,0 +1,124 @@
+"""What is learned from: the registry of datasets, and loading one as arrays of uint8.
+
+Nothing here imports torch, torchvision or scikit-learn before it needs them, and `load` never uses the network.
+"""
+
+import difflib
+
+import numpy as np
+
+from genmodels.config import UserError
+from genmodels.data import cache, folders
+from genmodels.data.builtin import DIGITS, OBJECTS, PEOPLE, Cifar10, Olivetti, open_digits
+from genmodels.data.celeba import CelebA
+from genmodels.data.dataset import PARTS, Dataset, Entry, Offline, Part, Report, Source, split
+from genmodels.data.idx import Idx
+from genmodels.data.shapes import CLASSES as SHAPES
+from genmodels.data.shapes import open_shapes
+
+__all__ = [
+    "DATASETS",
+    "PARTS",
+    "Dataset",
+    "Entry",
+    "Part",
+    "Report",
+    "Source",
+    "download",
+    "entry",
+    "is_present",
+    "load",
+]
+
+SMALLEST, LARGEST = 8, 64  # pixels
+
+_CLOTHES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
+_KANA = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+_LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_MNIST, _FASHION, _KMNIST = Idx("MNIST", DIGITS), Idx("FashionMNIST", _CLOTHES), Idx("KMNIST", _KANA)
+_EMNIST = Idx("EMNIST", _LETTERS, "emnist-letters-", "test", letters=True)
+
+# title, description, native size and channels, classes, megabytes to download, where it comes from
+DATASETS: dict[str, Entry] = {
+    "digits": Entry("Digits", "1,797 tiny handwritten digits.", 8, 1, DIGITS, None, Offline(open_digits)),
+    "shapes": Entry("Shapes", "Drawn shapes with five known factors.", 32, 1, SHAPES, None, Offline(open_shapes)),
+    "mnist": Entry("MNIST", "70,000 handwritten digits.", 28, 1, DIGITS, 12, _MNIST),
+    "fashion-mnist": Entry("Fashion-MNIST", "70,000 pieces of clothing.", 28, 1, _CLOTHES, 31, _FASHION),
+    "kmnist": Entry("KMNIST", "70,000 cursive Japanese characters.", 28, 1, _KANA, 21, _KMNIST),
+    "emnist-letters": Entry("EMNIST letters", "145,600 handwritten letters.", 28, 1, _LETTERS, 562, _EMNIST),
+    "cifar10": Entry("CIFAR-10", "60,000 small photos of ten kinds of thing.", 32, 3, OBJECTS, 170, Cifar10()),
+    "celeba": Entry("CelebA", "202,599 faces with 40 attributes, such as Smiling.", 64, 3, (), 1443, CelebA()),
+    "olivetti-faces": Entry("Olivetti faces", "400 faces, ten each of 40 people.", 64, 1, PEOPLE, 4, Olivetti()),
+}
+
+
+def _silent(share: float, text: str) -> None:
+    """A Report that nobody reads."""
+
+
+def entry(name: str) -> Entry:
+    """The entry of a registered name or of 'folder:PATH'; a UserError when there is none."""
+    if name.startswith(folders.PREFIX):
+        return folders.entry(name)
+    if name in DATASETS:
+        return DATASETS[name]
+    near = difflib.get_close_matches(name, DATASETS, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else "there is: " + ", ".join(DATASETS) + ", folder:PATH."
+    raise UserError(f"There is no dataset '{folders.plain(name)}'; {hint}")
+
+
+def is_present(name: str) -> bool:
+    """Whether `load` could read this dataset without the network; looks at files only. False for unknown names."""
+    if name.startswith(folders.PREFIX):
+        try:
+            return folders.path_of(name).is_dir()
+        except UserError:
+            return False
+    return name in DATASETS and DATASETS[name].store.present()
+
+
+def download(name: str, report: Report = _silent) -> None:
+    """Fetch a dataset from the network into data_home(), also over a damaged copy.
+
+    Raises a UserError when there is no network, no room, or nothing to fetch from.
+    """
+    entry(name).store.download(report)
+
+
+def load(
+    name: str, size: int | None = None, channels: int | None = None, seed: int = 0, report: Report | None = None
+) -> Dataset:
+    """Load a dataset as square images of `size` pixels (8 to 64) in 1 or 3 channels; None is its native form.
+
+    `seed` decides which images are held back where no official split says so. The first call prepares a cache, each
+    later one reads it. Never downloads. Raises a UserError when the dataset is unknown, not here yet, or damaged.
+    """
+    known = entry(name)
+    size, channels = size or known.size, channels or known.channels
+    if not SMALLEST <= size <= LARGEST or channels not in (1, 3):
+        raise UserError(
+            f"Images can have {SMALLEST} to {LARGEST} pixels a side and 1 or 3 channels, not {size} and {channels}."
+        )
+    base = name
+    if isinstance(known.store, folders.Folder):
+        base = known.store.key()
+        cache.forget(known.store.cache_prefix(), keep=base)  # of the folder as it was before
+
+    def open_source() -> Source:
+        if not known.store.present():
+            raise UserError(_absent(name, known))
+        return known.store.open(size, channels)
+
+    found = cache.prepared(f"{base}-{size}x{channels}", open_source, report or _silent)
+    sizes, order = split(len(found.images), found.official, seed)
+    moved = np.flatnonzero(order != np.arange(len(order)))
+    for array in (found.images, found.labels, found.factors):
+        array[moved] = array[order[moved]]
+    return Dataset(name, found.images, found.labels, found.classes, sizes, found.factors, found.factor_names)
+
+
+def _absent(name: str, known: Entry) -> str:
+    return (
+        f"'{name}' is not on this machine yet ({known.megabytes:,} MB to download): fetch it on the page Data or with "
+        f"'python -m genmodels datasets --download {name}'; digits and shapes need no download."
+    )
