@@ -34,6 +34,12 @@ def test_bernoulli_is_the_one_of_torch_distributions_also_for_extreme_logits() -
     assert torch.allclose(vae.bernoulli_log_likelihood(logits, x), oracle, rtol=1e-5)
 
 
+def test_the_slope_of_bernoulli_is_the_one_of_autograd() -> None:
+    logits = torch.randn(3, 1, 4, 4, generator=seeded(), dtype=torch.float64).mul(5).requires_grad_()
+    x = (torch.rand(3, 1, 4, 4, generator=seeded(1)) < 0.5).double()
+    assert torch.autograd.gradcheck(lambda logits: vae.bernoulli_log_likelihood(logits, x), logits)
+
+
 def test_gaussian_is_the_one_of_torch_distributions_constant_included() -> None:
     mean, x = torch.rand(20, 3, 8, 8, generator=seeded()), torch.rand(20, 3, 8, 8, generator=seeded(1))
     log_sigma = torch.tensor(-1.3)

@@ -1,0 +1,276 @@
+"""The gallery's cards: each run with its picture, its state, its main figure, and what can be done with it."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, NamedTuple
+
+import streamlit as st
+
+from app import panels, pictures
+from app.controls import attempt
+from app.state import go, plain
+from genmodels import exchange, figures, jobs
+from genmodels.config import UserError
+from genmodels.families import FAMILIES
+from genmodels.runs import Run, RunConfig, Status, all_runs
+
+PAGE = 12  # cards at a time
+AGES = ((86400 * 365, "years"), (86400 * 30, "months"), (86400, "days"), (3600, "h"), (60, "min"))
+
+
+class Card(NamedTuple):
+    """What filtering needs; config is None where the run is damaged, and then error says how."""
+
+    run: Run
+    config: RunConfig | None
+    status: Status
+    error: str | None
+
+    def value(self, kind: str) -> str:
+        """Its family, data or state; nothing for what a damaged run does not tell."""
+        if kind == "state" or not self.config:
+            return self.status.state if kind == "state" else ""
+        return self.config.family if kind == "family" else self.config.dataset
+
+    @property
+    def words(self) -> str:
+        """What the search looks through."""
+        named = f"{panels.heading(self.config)} {self.config.family} {self.config.dataset}" if self.config else ""
+        return f"{self.run.id} {named} {self.status.state}".lower()
+
+
+def all_cards() -> list[Card]:
+    """Every run, newest first; a damaged one is a card too."""
+    found = []
+    for run in all_runs():
+        try:
+            found.append(Card(run, run.config, run.status(), None))
+        except UserError as error:
+            found.append(Card(run, None, Status(state="failed"), str(error)))
+    return found
+
+
+def filtered(cards: list[Card]) -> list[Card]:
+    """Search box and filters, mirrored in the address."""
+    left, *others = st.columns([2, 1, 1, 1])
+    search = left.text_input(
+        "Search", key="search", bind="query-params", placeholder="Search", label_visibility="collapsed",
+        icon=":material/search:",
+    )  # fmt: skip
+    everything = cards
+    for place, name in zip(others, ("family", "data", "state"), strict=True):
+        options = [*panels.STATES] if name == "state" else sorted({card.value(name) for card in everything} - {""})
+        wanted = place.multiselect(
+            name, options, key=name, bind="query-params", placeholder=f"Any {name}",
+            label_visibility="collapsed", format_func=partial(_shown, name),
+        )  # fmt: skip
+        cards = [card for card in cards if not wanted or card.value(name) in wanted]
+    return [card for card in cards if all(word in card.words for word in (search or "").lower().split())]
+
+
+def _shown(kind: str, value: str) -> str:
+    if kind == "family":
+        return FAMILIES[value].title if value in FAMILIES else value
+    return panels.dataset_title(value) if kind == "data" else value
+
+
+def picked() -> list[str]:
+    """Ids ticked for comparison, kept in the address."""
+    return [each for each in st.query_params.get("compare", "").split(",") if each]
+
+
+def _pick(run_id: str) -> None:
+    chosen = [each for each in picked() if each != run_id] if run_id in picked() else [*picked(), run_id]
+    if chosen:
+        st.query_params["compare"] = ",".join(chosen)
+    else:
+        st.query_params.pop("compare", None)
+
+
+def draw(card: Card) -> None:
+    """One card."""
+    with st.container(border=True, height="stretch"):
+        if card.config is None:
+            st.markdown(f"**{plain(card.run.id)}**")
+            st.error(plain(card.error or ""))
+            if st.button("Delete", icon=":material/delete:", key=f"delete-{card.run.id}"):
+                confirm(card.run)
+            return
+        pace = 2.0 if card.status.active else None
+        st.fragment(_face, run_every=pace)(card.run, card.config, card.status.state)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            if st.button("Open", key=f"open-{card.run.id}"):
+                go("train", run=card.run.id)
+            _menu(card)
+            st.checkbox("Compare", card.run.id in picked(), f"pick-{card.run.id}", on_change=_pick, args=(card.run.id,))
+
+
+def _face(run: Run, config: RunConfig, known: str) -> None:
+    """What a card shows, kept up to date while the run is active."""
+    status = run.status()
+    if status.state != known:
+        st.rerun()
+    _picture(run)
+    st.markdown(f"**{panels.heading(config)}**  \n{main_figure(run)}")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        panels.badge(status)
+        done = f"{status.share:.0%} · " if status.active else ""
+        st.caption(f"{done}{age(config.created)} · {run.id.rsplit('-', 1)[-1]}", width="content")
+
+
+def _picture(run: Run) -> None:
+    try:
+        picture = pictures.thumbnail(run)
+    except UserError as error:
+        st.caption(plain(str(error)))
+        return
+    if picture:
+        pictures.show(picture, f"Samples of {run.id}")
+    else:
+        st.caption("No pictures yet.")
+
+
+def _menu(card: Card) -> None:
+    run = card.run
+    with st.popover(":material/more_horiz:", help="More"):
+        if st.button("Duplicate with changes", key=f"like-{run.id}", icon=":material/content_copy:", type="tertiary"):
+            go("train", like=run.id)
+        if panels.can_resume(run, card.status):
+            st.button(
+                "Resume", key=f"resume-{run.id}", icon=":material/play_arrow:", type="tertiary",
+                on_click=attempt, args=(jobs.resume, run),
+            )  # fmt: skip
+        st.download_button(
+            "Download as zip", lambda: exchange.pack(run), f"{run.id}.zip", "application/zip", f"zip-{run.id}",
+            on_click="ignore", icon=":material/download:", type="tertiary",
+        )  # fmt: skip
+        if st.button("Delete", key=f"delete-{run.id}", icon=":material/delete:", type="tertiary"):
+            confirm(run)
+
+
+@st.dialog("Delete this run?")
+def confirm(run: Run) -> None:
+    """Ask before anything is lost."""
+    st.write(
+        f"**{plain(run.id)}**: its weights, curves and pictures will be gone. Download it first if you may need it."
+    )
+    with st.container(horizontal=True):
+        if st.button("Delete", type="primary", icon=":material/delete:", on_click=attempt, args=(run.delete,)):
+            st.rerun()
+        if st.button("Keep"):
+            st.rerun()
+
+
+def main_figure(run: Run) -> str:
+    """The first loss with its unit: measured at the end, or else where the curve has come to."""
+    try:
+        summary, point = run.summary(), newest_point(run)
+        name = next(iter(point["train"])) if point else next(iter(summary), "")
+        if name in summary or (summary and not point):
+            return f"{figures.title(name)}: **{figures.number(summary[name]['value'])}** {plain(summary[name]['unit'])}"
+        if not point:
+            return "No figures yet."
+        value = point.get("test", point["train"])[name]
+        return f"{figures.title(name)}: **{figures.number(value)}** {plain(panels.losses(run).get(name, ''))}"
+    except UserError as error:
+        return plain(str(error))
+
+
+def newest_point(run: Run) -> dict[str, Any] | None:
+    """The last whole line of the curves, without reading the others."""
+    path = run.path / "metrics.jsonl"
+    if not path.exists():
+        return None
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 8192))
+        lines = file.read().split(b"\n")
+    for line in reversed(lines[:-1]):
+        try:
+            point = json.loads(line)
+        except ValueError:
+            continue
+        if panels.is_point(point):
+            return point
+    return None
+
+
+def age(created: str) -> str:
+    """'3 min ago'."""
+    try:
+        seconds = (datetime.now(UTC) - datetime.fromisoformat(created)).total_seconds()
+    except (ValueError, TypeError):
+        return "some time ago"
+    for length, word in AGES:
+        if seconds >= length:
+            count = int(seconds // length)
+            return f"{count} {word.rstrip('s') if count == 1 else word} ago"
+    return "just now"
+
+
+def compare(runs: Sequence[Run]) -> None:
+    """Runs side by side: main loss together, samples, and what differs between their settings."""
+    st.subheader(f"Comparing {len(runs)} runs")
+    lines: dict[str, figures.Series] = {}
+    names = {run.id: f"{panels.heading(run.config)} {run.id.rsplit('-', 1)[-1]}" for run in runs}
+    units = set()
+    for run in runs:
+        main, unit = next(iter(panels.losses(run).items()))
+        told = panels.points(run)
+        test = panels.series(told, "test", main, "step")
+        lines[names[run.id]] = test if len(test[0]) > 1 else panels.series(told, "train", main, "step")
+        units.add(f"{figures.title(main)}, {unit}")
+    st.altair_chart(figures.loss_curves(lines), key="compare", alt="Main loss of each run")
+    st.caption(f"{' and '.join(sorted(units))}, on test images." + (" Their units differ." if len(units) > 1 else ""))
+    for place, run in zip(st.columns(len(runs)), runs, strict=True):
+        with place:
+            st.markdown(f"**{names[run.id]}**")
+            _picture(run)
+    rows = differences([(names[run.id], run.config) for run in runs])
+    if rows:
+        st.dataframe(rows, hide_index=True)
+    else:
+        st.caption("Their settings are the same.")
+
+
+def differences(configs: Sequence[tuple[str, RunConfig]]) -> list[dict[str, str]]:
+    """One row for each setting that is not the same in all."""
+    flat = {}
+    for name, config in configs:
+        values = config.model_dump(mode="json", exclude={"created", "versions", "parent", "shape", "classes"})
+        knobs, schedule = values.pop("knobs"), values.pop("schedule")
+        flat[name] = {figures.title(key): str(value) for key, value in {**values, **knobs, **schedule}.items()}
+    settings = dict.fromkeys(key for values in flat.values() for key in values)
+    return [
+        {"setting": key, **{name: values.get(key, "-") for name, values in flat.items()}}
+        for key in settings
+        if len({values.get(key) for values in flat.values()}) > 1
+    ]
+
+
+def import_one() -> None:
+    """Bring a run that was downloaded as a zip."""
+    turn = st.session_state.setdefault("imports", 0)
+    given = st.file_uploader("A run downloaded as zip", "zip", key=f"import-{turn}")
+    if given is None:
+        return
+    try:
+        run = exchange.unpack(given)
+    except UserError as error:
+        st.error(plain(str(error)))
+        return
+    st.session_state["imports"] += 1
+    go("train", run=run.id)
+
+
+def empty() -> None:
+    """The first visit."""
+    with st.container(border=True, horizontal_alignment="center"):
+        st.subheader("No runs yet", width="content")
+        st.markdown(
+            "Train a first model: it takes one minute and two clicks, and you can watch it learn to draw digits.",
+            width="content",
+        )
+        if st.button("Train a first model", type="primary", icon=":material/model_training:"):
+            go("train")

@@ -1,0 +1,144 @@
+"""A Config in, widgets drawn, a new Config out. No knob is typed here: its field holds bounds, help and unit."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+import streamlit as st
+from pydantic.fields import FieldInfo
+from streamlit.delta_generator import DeltaGenerator
+
+from app.pictures import Facts, facts, show
+from app.state import plain
+from genmodels import data
+from genmodels.config import Config, UserError
+from genmodels.data import DATASETS, intake
+from genmodels.families import FAMILIES
+from genmodels.figures import title
+
+C = TypeVar("C", bound=Config)
+ROOM = 18  # letters that fit beside each other on half a column
+
+
+def knobs(config: type[C], key: str, basic: DeltaGenerator, advanced: DeltaGenerator, values: Mapping[str, Any]) -> C:
+    """Draw every field, two in a row of its place, starting at `values` or else at its default. Raises UserError."""
+    chosen: dict[str, Any] = {}
+    for place, is_advanced in ((basic, False), (advanced, True)):
+        named = [item for item in config.model_fields.items() if bool(_extra(item[1]).get("advanced")) == is_advanced]
+        for first in range(0, len(named), 2):
+            for column, (name, field) in zip(place.columns(2), named[first : first + 2], strict=False):
+                chosen[name] = _widget(column, name, field, values.get(name, field.default), f"{key}-{name}")
+    return config.of(chosen)
+
+
+def _extra(field: FieldInfo) -> dict[str, Any]:
+    return field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+
+
+def _bound(field: FieldInfo, which: str) -> Any:
+    return next((getattr(rule, which) for rule in field.metadata if hasattr(rule, which)), None)
+
+
+def _widget(place: DeltaGenerator, name: str, field: FieldInfo, value: Any, key: str) -> Any:
+    """The widget that suits the field's type."""
+    unit = _extra(field).get("unit")
+    label = f"{title(name)} ({unit})" if unit else title(name)
+    common: dict[str, Any] = {"key": key, "help": field.description, "persist_state": "session"}
+    if get_origin(field.annotation) is Literal:
+        options = get_args(field.annotation)
+        if len(options) <= 3 and len("".join(options)) <= ROOM:
+            return place.segmented_control(label, options, default=value, required=True, **common)
+        return place.selectbox(label, options, options.index(value), **common)
+    if field.annotation is bool:
+        return place.toggle(label, value, **common)
+    low, high = _bound(field, "ge"), _bound(field, "le")
+    kind = int if field.annotation is int else float
+    low, high = (None if bound is None else kind(bound) for bound in (low, high))
+    if kind is int:
+        return place.number_input(label, low, high, int(value), 1, **common)
+    return place.number_input(label, low, high, float(value), _step(field), format="%g", **common)
+
+
+def _step(field: FieldInfo) -> float:
+    """A tenth of the default where it is a matter of magnitude, else half of it."""
+    size = abs(float(field.default)) or 1.0
+    return size / 10 if _extra(field).get("log") else size / 2
+
+
+def choose_family(key: str, start: str | None) -> str:
+    """Pick a family; its idea is folded below."""
+    names = list(FAMILIES)
+    index = names.index(start) if start in names else 0
+    name = st.selectbox(
+        "Model", names, index, lambda each: FAMILIES[each].title, key=f"{key}-family", persist_state="session"
+    )
+    chosen = FAMILIES[name]
+    st.caption(f"{chosen.summary[0].upper()}{chosen.summary[1:]}.")
+    return name
+
+
+def choose_dataset(key: str, start: str | None) -> str:
+    """Pick a dataset: of the registry, one's own, or whatever the address or the copied run names."""
+    names = [*DATASETS, *intake.own_datasets()]
+    names += [start] if start and start not in names else []
+    here = {name: data.is_present(name) for name in names}
+
+    def label(name: str) -> str:
+        entry = DATASETS.get(name)
+        size = "" if here[name] or not entry else f" ({entry.megabytes:,} MB to download)"
+        return (entry.title if entry else name.removeprefix("folder:")) + size
+
+    index = names.index(start) if start else 0
+    return st.selectbox("Data", names, index, label, key=f"{key}-data", persist_state="session")
+
+
+def fetched(name: str) -> None:
+    """End the page with an offer to download the dataset, if it is not on this machine."""
+    if data.is_present(name):
+        return
+    entry = data.entry(name)
+    st.info(f"{entry.title} is not on this machine yet: {entry.megabytes:,} MB to download, once.")
+    if st.button(f"Download {entry.title}", type="primary", icon=":material/download:"):
+        bar = st.progress(0.0, "Connecting")
+
+        def report(share: float, text: str) -> None:
+            bar.progress(min(1.0, share), text)
+
+        data.download(name, report)
+        st.rerun()
+    st.stop()
+
+
+def preview(name: str, size: int | None, channels: int | None) -> Facts:
+    """A row of images of the dataset as they will be learned from. Raises UserError."""
+    with st.spinner("Preparing the images", show_time=True):
+        found = facts(name, size, channels)
+    show(found.preview, f"Images of {plain(name)}")
+    _, height, width = found.shape
+    kind = "colour" if found.shape[0] == 3 else "grey"
+    classes = f", {len(found.classes)} classes" if found.classes else ""
+    st.caption(f"{found.sizes[0]:,} {kind} images of {width} x {height} pixels to learn from{classes}.")
+    return found
+
+
+def image_form(place: DeltaGenerator, key: str, name: str, size: int | None, channels: int | None) -> tuple[int, int]:
+    """Pixels a side and channels, starting at the dataset's own."""
+    entry = data.entry(name)
+    left, right = place.columns(2)
+    side = left.number_input(
+        "Image side (pixels)", data.SMALLEST, data.LARGEST, min(64, size or entry.size), key=f"{key}-{name}-size",
+        help="Images are resized to such a square. Smaller trains faster.", persist_state="session",
+    )  # fmt: skip
+    depth = right.segmented_control(
+        "Colour", [1, 3], default=channels or entry.channels, required=True, key=f"{key}-{name}-channels",
+        format_func={1: "grey", 3: "colour"}.__getitem__, help="Grey has one channel, colour three.",
+        persist_state="session",
+    )  # fmt: skip
+    return int(side), depth
+
+
+def attempt(action: Callable[..., Any], *arguments: Any) -> None:
+    """For callbacks: do it, or say in a toast why it cannot be done."""
+    try:
+        action(*arguments)
+    except UserError as error:
+        st.toast(plain(str(error)), icon=":material/error:", duration="long")

@@ -1,0 +1,24 @@
+"""Page config and navigation. To add a page: its file in pages/, and one line here."""
+
+import streamlit as st
+
+from app.state import go, page_file
+
+st.set_page_config(page_title="Latent Lab", page_icon=":material/blur_on:", layout="wide")
+
+
+def home() -> None:
+    """The bare address leads to the gallery: Streamlit would give a default page no address of its own."""
+    go("gallery", **st.query_params.to_dict())
+
+
+st.navigation(
+    {
+        "": [st.Page(home, title="Latent Lab", default=True, visibility="hidden")],
+        "Start": [
+            st.Page(page_file("gallery"), title="Gallery", icon=":material/grid_view:", url_path="gallery"),
+            st.Page(page_file("train"), title="Train", icon=":material/model_training:", url_path="train"),
+            st.Page(page_file("data"), title="Data", icon=":material/photo_library:", url_path="data"),
+        ],
+    }
+).run()

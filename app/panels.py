@@ -1,0 +1,266 @@
+"""Draws a run: where it stands, its curves, its pictures, its latent dimensions."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import streamlit as st
+
+from app import pictures
+from app.controls import attempt
+from app.plan import duration
+from app.state import go, plain
+from genmodels import figures, jobs
+from genmodels.config import UserError
+from genmodels.data import DATASETS
+from genmodels.families import FAMILIES
+from genmodels.runs import Run, RunConfig, Status
+
+# icon and colour of each state; the word is the state's own name
+STATES = {
+    "queued": (":material/hourglass_empty:", "orange"),
+    "running": (":material/play_circle:", "blue"),
+    "paused": (":material/pause_circle:", "orange"),
+    "stopped": (":material/stop_circle:", "gray"),
+    "finished": (":material/check_circle:", "green"),
+    "failed": (":material/error:", "red"),
+}
+LATEST = -1  # on the time slider: the newest pictures, whatever their step
+Point = Mapping[str, Any]
+
+
+def heading(config: RunConfig) -> str:
+    """VAE on Digits."""
+    family = FAMILIES[config.family].title if config.family in FAMILIES else plain(config.family)
+    return f"{family} on {dataset_title(config.dataset)}"
+
+
+def dataset_title(name: str) -> str:
+    return DATASETS[name].title if name in DATASETS else plain(name.removeprefix("folder:").split("/")[-1])
+
+
+def badge(status: Status) -> None:
+    icon, colour = STATES[status.state]
+    st.badge(status.state, icon=icon, color=colour)  # type: ignore[arg-type]
+
+
+def points(run: Run) -> list[Point]:
+    """The points of the curves that are whole."""
+    return [point for point in run.metrics() if is_point(point)]
+
+
+def is_point(told: Any) -> bool:
+    """Whether a line of the curves can be drawn: somebody may have edited the file."""
+    return isinstance(told, dict) and isinstance(told.get("train"), dict) and {"step", "seconds"} <= told.keys()
+
+
+def series(told: list[Point], part: str, name: str, x: str) -> figures.Series:
+    """One loss of one part over steps or seconds."""
+    pairs = [(point[x], point[part][name]) for point in told if name in point.get(part, ())]
+    array = np.array(pairs, float).reshape(-1, 2)
+    return array[:, 0], array[:, 1]
+
+
+def losses(run: Run) -> dict[str, str]:
+    """Name -> unit of every loss of the run's family; the first is the main figure."""
+    return FAMILIES[run.config.family].Model.LOSSES
+
+
+def watch(run: Run) -> None:
+    """The whole of a run, live while it is active: everything comes from its folder, so a reload changes nothing."""
+    status = run.status()
+    started = bool(points(run))
+    pace = None if not status.active else 1.0 if started else 0.4
+    # How often a fragment runs is settled when the whole page runs, so the page runs again when that should change.
+    st.fragment(_watch, run_every=pace)(run, status.state, started)
+
+
+def _watch(run: Run, known: str, started: bool) -> None:
+    status, told = run.status(), points(run)
+    if status.state != known or bool(told) != started:
+        st.rerun()
+    standing(run, status)
+    if not told and not status.active:
+        return
+    step, seen = time_slider(run, status), {}
+    try:
+        name = pictures.newest(run) if step == LATEST else f"snapshots/{step}"
+        seen, arrays = pictures.of_run(run, name), run.arrays(name)
+    except UserError as error:
+        st.error(plain(str(error)))
+        arrays = {}
+    (main, unit), *others = losses(run).items()
+    left, right = st.columns(2, gap="large")
+    with right:
+        axes = Axes(*axes_form(), told, step)
+        curve(axes, main, unit, 330)
+    with left:
+        pictures_of(run, seen, [name for name in seen if name != "reconstructions"] or ["reconstructions"])
+    places = left, right = st.columns(2, gap="large")
+    with left:
+        if len(seen) > 1:
+            pictures_of(run, seen, ["reconstructions"])
+    with right:
+        dimensions(arrays)
+    for number, (name, unit) in enumerate(others):
+        places = st.columns(2, gap="large") if number % 2 == 0 else places
+        with places[number % 2]:
+            curve(axes, name, unit, 240)
+    if not status.active:
+        final_figures(run)
+
+
+def standing(run: Run, status: Status) -> None:
+    """State in words, progress, and what can be done about it."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        badge(status)
+        actions(run, status)
+    if status.state == "failed":
+        st.error(plain(status.error or "It failed without a word."))
+        if words := run.last_words(12):
+            with st.expander("Last lines of its log"):
+                st.code(words, language=None, wrap_lines=True)
+    elif status.state == "finished":
+        st.caption(f"{status.step:,} steps in {duration(status.seconds)} on {plain(status.device)}.")
+    else:
+        st.progress(min(1.0, max(0.0, status.share)), in_words(run, status))
+
+
+def in_words(run: Run, status: Status) -> str:
+    """One line that says where the run stands and what comes next."""
+    wish = run.wish
+    if status.state == "queued":
+        place = jobs.place_in_queue(run, status)
+        return f"Number {place} in the queue. It starts by itself when there is room."
+    if status.state == "paused":
+        return f"Paused at step {status.step:,}. Nothing is lost."
+    if status.state == "stopped":
+        hint = "" if can_resume(run, status) else " It came without a checkpoint, so train a copy to go further."
+        return f"Stopped at step {status.step:,}, with {status.share:.0%} of the budget used.{hint}"
+    if wish in ("pause", "stop"):
+        return "Pausing ..." if wish == "pause" else "Stopping ..."
+    if status.doing != "training":
+        return {
+            "starting": "Starting: the first point comes in a few seconds.",
+            "evaluating": "Measuring the result.",
+        }.get(status.doing, "Starting.")
+    left = status.seconds_left
+    parts = [
+        f"Training on {plain(status.device)}",
+        f"step {status.step:,}",
+        f"{status.images_per_second:,.0f} images/s",
+    ]
+    return ", ".join(parts) + (f", {duration(left)} left" if left is not None else "")
+
+
+def actions(run: Run, status: Status) -> None:
+    """Buttons that suit the state. Each takes effect within a second and says so at once."""
+    if status.state == "running":
+        st.button("Pause", icon=":material/pause:", on_click=attempt, args=(jobs.pause, run))
+    if can_resume(run, status):
+        st.button("Resume", icon=":material/play_arrow:", type="primary", on_click=attempt, args=(jobs.resume, run))
+    if status.active:
+        st.button("Stop", icon=":material/stop:", on_click=attempt, args=(jobs.stop, run))
+    if st.button("Duplicate with changes", icon=":material/content_copy:"):
+        go("train", like=run.id)
+    if st.button("Train another", icon=":material/add:"):
+        go("train")
+
+
+def can_resume(run: Run, status: Status) -> bool:
+    """Paused, or ended before its budget with a checkpoint to go on from. An imported run has none."""
+    if status.state in ("stopped", "failed"):
+        return (run.path / "resume.pt").exists() or status.step == 0
+    return status.state == "paused"
+
+
+def time_slider(run: Run, status: Status) -> int:
+    """The step to look at: one slider moves the cursor on the curves and the pictures."""
+    steps = run.snapshots()
+    if status.active or not steps or ((run.path / "live.npz").exists() and steps[-1] < status.step):
+        steps = [*steps, LATEST]
+    if len(steps) < 2:
+        return LATEST
+    key, end = f"step-{run.id}", "now" if status.active else "end"
+    if st.session_state.get(key) not in steps:
+        st.session_state.pop(key, None)
+    chosen = st.select_slider(
+        "Look back in time (step)", steps, steps[-1], lambda each: end if each == LATEST else f"{each:,}", key=key,
+        help="Moves the line on the curves and the pictures together.",
+    )  # fmt: skip
+    return LATEST if chosen == steps[-1] and steps[-1] == LATEST else int(chosen)
+
+
+def pictures_of(run: Run, seen: Mapping[str, pictures.Picture], names: list[str]) -> None:
+    """These sets of pictures, each with what it is."""
+    for name in names:
+        if name in seen:
+            pictures.show(seen[name], f"{figures.title(name)} of {run.id}")
+            st.caption(pictures.described(name))
+
+
+class Axes(NamedTuple):
+    """How all curves of a page are drawn."""
+
+    x: str
+    log: bool
+    told: list[Point]
+    step: int
+
+    @property
+    def cursor(self) -> float | None:
+        """Where the step that is looked at lies on the axis; None at the end."""
+        steps = [point["step"] for point in self.told]
+        if self.step == LATEST or not steps or self.step >= steps[-1]:
+            return None
+        return float(np.interp(self.step, steps, [point[self.x] for point in self.told]))
+
+
+def axes_form() -> tuple[str, bool]:
+    """Steps or seconds, straight or logarithmic."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        x = st.segmented_control(
+            "Across", ["step", "seconds"], default="step", required=True, key="curves-x", label_visibility="collapsed"
+        )
+        return x, st.toggle("Logarithmic", key="curves-log")
+
+
+def curve(axes: Axes, name: str, unit: str, height: int) -> None:
+    """One loss, train and test told apart by dash as well as colour, and what it says."""
+    train, test = (series(axes.told, part, name, axes.x) for part in ("train", "test"))
+    st.markdown(f"**{figures.title(name)}**, {unit}")
+    chart = figures.live_curves(
+        {"train": train, "test": test}, x_title=axes.x, log=axes.log, cursor=axes.cursor, height=height
+    )
+    sentence = figures.curve_sentence(name, unit, train, test)
+    st.vega_lite_chart(chart, key=f"curve-{name}", alt=sentence)
+    st.caption(sentence)
+
+
+def dimensions(arrays: Mapping[str, np.ndarray]) -> None:
+    """KL of each latent dimension, where the family has it."""
+    if "kl" not in arrays:
+        return
+    st.markdown("**What each latent dimension carries**, KL in nats")
+    sentence = figures.kl_sentence(arrays["kl"])
+    st.vega_lite_chart(figures.live_kl_bars(arrays["kl"]), key="kl", alt=sentence)
+    st.caption(sentence)
+
+
+def final_figures(run: Run) -> None:
+    """The metrics of the test set, with unit and number of images."""
+    try:
+        found = run.summary()
+    except UserError as error:
+        st.error(plain(str(error)))
+        return
+    if not found:
+        return
+    st.subheader("Measured on the test images")
+    with st.container(horizontal=True):
+        for name, metric in found.items():
+            better = "" if metric["better"] == "neither" else f" {metric['better'].capitalize()} is better."
+            with st.container(width=200, gap=None):
+                help_ = f"Measured on {metric['n']:,} images.{better}"
+                st.metric(figures.title(name), figures.number(metric["value"]), help=help_)
+                st.caption(plain(metric["unit"]))

@@ -1,0 +1,52 @@
+"""The address bar: which run, which dataset. Ids and registered names only, never a path."""
+
+import re
+from pathlib import Path
+from typing import NoReturn
+
+import streamlit as st
+
+from genmodels.config import UserError
+from genmodels.data import DATASETS
+from genmodels.runs import Run, by_id
+
+ROOT = Path(__file__).parent.parent
+
+
+def page_file(name: str) -> str:
+    """The script of a page, as st.Page, st.switch_page and st.page_link take it."""
+    return str(ROOT / "pages" / f"{name}.py")
+
+
+def go(page: str, **query: str) -> NoReturn:
+    """Open another page, with this in its address."""
+    st.switch_page(page_file(page), query_params=query)
+
+
+def run_in_address(key: str = "run") -> Run | None:
+    """The run that `?run=<id>` names, if any. An unknown id ends the page with a sentence and a way out."""
+    wanted = st.query_params.get(key)
+    if wanted is None:
+        return None
+    try:
+        return by_id(wanted)
+    except UserError as error:
+        refuse(error)
+
+
+def dataset_in_address() -> str | None:
+    """The dataset that `?data=<name>` names: one of the registry, or one's own by its name. Else None."""
+    wanted = st.query_params.get("data", "")
+    return wanted if wanted in DATASETS or re.fullmatch(r"folder:\w[\w .-]*", wanted) else None
+
+
+def refuse(error: UserError) -> NoReturn:
+    """End the page with the sentence and a link to the gallery."""
+    st.error(plain(str(error)))
+    st.page_link(page_file("gallery"), label="Go to the gallery", icon=":material/grid_view:")
+    st.stop()
+
+
+def plain(text: str) -> str:
+    """Words from a file or an address, with nothing that Markdown would act on."""
+    return re.sub(r"([\\`*_{}\[\]<>#$~|:])", r"\\\1", text)

@@ -1,0 +1,13 @@
+"""The door: `streamlit run streamlit_app.py`.
+
+This file is not the app itself, because Streamlit takes a script that stands beside `pages/` for the old kind of
+multipage app: on a server just started, a deep link such as /train?run=... would run that page alone, without the
+navigation and what all pages share. `st.App` names the true first script and has no such scan.
+"""
+
+import streamlit as st
+
+from app import warm
+
+warm.start()
+app = st.App("app/main.py")

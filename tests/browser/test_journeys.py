@@ -1,0 +1,162 @@
+"""The few journeys that matter, as a person makes them, in Chromium."""
+
+import io
+import re
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from genmodels import runs
+from tests.browser.serving import free_port, served, start_server
+
+
+def no_trace(page: Page) -> None:
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+    expect(page.get_by_text("Traceback")).to_have_count(0)
+
+
+def step(page: Page) -> int:
+    """The step the page says it is at."""
+    said = page.get_by_text(re.compile(r"step [\d,]+")).first.inner_text()
+    return int(re.search(r"step ([\d,]+)", said).group(1).replace(",", ""))
+
+
+def painted(page: Page) -> np.ndarray:
+    """The first picture as pixels."""
+    return np.asarray(Image.open(io.BytesIO(page.locator("[data-testid=stImage] img").first.screenshot())).convert("L"))
+
+
+def state(page: Page, word: str):
+    """What is expected of the badge that says where the run stands; an icon stands before the word."""
+    return expect(page.get_by_role("paragraph").filter(has_text=re.compile(rf"{word}$")).first)
+
+
+def press_train(page: Page) -> runs.Run:
+    page.get_by_role("button", name="Train", exact=True).click()
+    page.wait_for_url(re.compile(r"/train\?run=vae-digits-[0-9a-f]{8}$"))
+    return runs.by_id(page.url.split("run=")[1])
+
+
+def test_from_an_empty_home_to_a_run_in_the_gallery(server: str, page: Page) -> None:
+    page.goto(server)
+    expect(page.get_by_text("No runs yet")).to_be_visible()
+    page.get_by_role("link", name="Train", exact=True).first.click()
+    run = press_train(page)
+
+    state(page, "running").to_be_visible()
+    expect(page.get_by_test_id("stVegaLiteChart").first).to_be_visible()
+    expect(page.get_by_test_id("stImage").first).to_be_visible()
+    page.wait_for_function("document.querySelectorAll('[data-testid=stImage] img').length >= 1")
+    before = step(page)
+    expect(page.get_by_text(f"step {before:,}", exact=False)).to_have_count(0)  # it moves on by itself
+
+    page.reload()
+    state(page, "running").to_be_visible()
+    expect(page.get_by_test_id("stVegaLiteChart").first).to_be_visible()
+    assert step(page) >= before
+
+    page.get_by_role("button", name="Stop").click()
+    state(page, "stopped").to_be_visible(timeout=3000)
+    stopped_at = run.status().step
+    assert painted(page).std() > 10, "the samples are not one grey"
+
+    page.get_by_role("button", name="Resume").click()
+    state(page, "running").to_be_visible()
+    page.wait_for_function("document.body.innerText.match(/images\\/s/)")
+    page.get_by_role("button", name="Pause").click()
+    state(page, "paused").to_be_visible(timeout=3000)
+    assert run.status().step > stopped_at
+    page.get_by_role("button", name="Stop").click()
+    state(page, "stopped").to_be_visible()
+
+    page.get_by_role("link", name="Gallery").first.click()
+    expect(page.get_by_text("VAE on Digits").first).to_be_visible()
+    expect(page.get_by_test_id("stImage").first).to_be_visible()
+    page.get_by_role("button", name="Open").first.click()
+    page.wait_for_url(re.compile(rf"run={run.id}"))
+    no_trace(page)
+
+
+def test_one_slider_moves_the_pictures_back_in_time(server: str, page: Page, trained) -> None:
+    run = trained("vae", budget=300)
+    page.goto(f"{server}/train?run={run.id}")
+    state(page, "finished").to_be_visible()
+    expect(page.get_by_test_id("stImage").first).to_be_visible()
+    late = painted(page)
+    handle = page.get_by_test_id("stSlider").get_by_role("slider").first
+    handle.focus()
+    handle.press("Home")
+    expect(page.locator("[data-testid=stSliderThumbValue], [data-testid=stSlider]").first).to_contain_text("1")
+    page.wait_for_timeout(1500)
+    early = painted(page)
+    assert early.shape == late.shape
+    assert np.abs(early.astype(int) - late).mean() > 5
+    no_trace(page)
+
+
+@pytest.mark.parametrize("address", ["train?run={run}", "gallery", "data", "train"])
+def test_a_deep_link_to_a_cold_server_shows_that_page(page: Page, trained, address: str) -> None:
+    run = trained("vae")
+    with served() as server:
+        page.goto(f"{server}/{address.format(run=run.id)}")
+        expect(page.get_by_role("link", name="Gallery").first).to_be_visible()
+        titles = {"gallery": "Gallery", "data": "Data", "train": "Train a model"}
+        expect(page.get_by_role("heading", name=titles.get(address, "VAE on Digits"), level=1)).to_be_visible()
+        no_trace(page)
+
+
+def test_training_goes_on_when_the_server_is_killed_and_the_tab_finds_it_again(page: Page, home) -> None:
+    port = free_port()
+    server = start_server(port)
+    try:
+        page.goto(f"http://127.0.0.1:{port}/train")
+        run = press_train(page)
+        state(page, "running").to_be_visible()
+        page.wait_for_function("document.body.innerText.match(/images\\/s/)")
+        server.kill()
+        server.wait()
+        before = run.status().step
+        time.sleep(1.5)
+        assert run.status().state == "running"
+        assert run.status().step > before
+        server = start_server(port)
+        page.wait_for_function("document.querySelector('[data-test-connection-state=CONNECTED]')", timeout=60_000)
+        page.wait_for_function("document.body.innerText.match(/images\\/s/)", timeout=60_000)
+        before = step(page)
+        page.wait_for_function(f"!document.body.innerText.includes('step {before:,},')")
+        page.get_by_role("button", name="Stop").click()
+        state(page, "stopped").to_be_visible()
+    finally:
+        server.terminate()
+        server.wait()
+    with run.lock().acquire(timeout=60):
+        pass
+
+
+def test_a_second_visitor_sees_the_same_run_and_an_unknown_one_gets_a_sentence(server: str, browser, page, trained):
+    run = trained("vae")
+    page.goto(f"{server}/train?run={run.id}")
+    state(page, "finished").to_be_visible()
+    other = browser.new_context().new_page()
+    other.goto(f"{server}/train?run={run.id}")
+    state(other, "finished").to_be_visible()
+    other.goto(f"{server}/train?run=../../etc/passwd")
+    expect(other.get_by_text("There is no run")).to_be_visible()
+    no_trace(other)
+    other.context.close()
+
+
+def test_the_page_can_be_used_on_a_phone(server: str, browser, trained) -> None:
+    run = trained("vae")
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    for address in ("gallery", "train", f"train?run={run.id}", "data"):
+        page.goto(f"{server}/{address}")
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
+        page.wait_for_timeout(800)
+        wide = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth - window.innerWidth")
+        assert wide <= 0, f"{address} is {wide} pixels wider than the screen"
+    context.close()
