@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m genmodels", description="Train generative models on images.")
     commands = top.add_subparsers(dest="command", required=True)
 
-    train = commands.add_parser("train", help="train a new run", description="Train a new run in this process.")
+    train = commands.add_parser("train", help="train a new run")
     train.add_argument("family", metavar="FAMILY", help=", ".join(FAMILIES))
     train.add_argument("data", metavar="DATA", help=", ".join(DATASETS) + " or folder:PATH")
     train.add_argument("--set", metavar="KNOB=VALUE", nargs="+", action="extend", default=[], help="see `families`")
@@ -52,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def train(arguments: argparse.Namespace) -> None:
-    from genmodels import data, runs
+    from genmodels import data, jobs, runs
     from genmodels.families import family
 
     words = [word.partition("=") for word in arguments.set]
@@ -80,34 +81,38 @@ def train(arguments: argparse.Namespace) -> None:
             "classes": dataset.classes,
         }
     )
-    follow(runs.create(config, arguments.out and arguments.out.absolute()))
+    run = runs.create(config, arguments.out and arguments.out.absolute())
+    jobs.start(run)
+    follow(run)
 
 
 def follow(run: "Run") -> None:
-    """Train in this process with a progress bar; an interrupt saves and stops."""
-    import signal
-
+    """Draw a progress bar until the run's worker is done. An interrupt lets it save and stop. Raises UserError."""
     from tqdm import tqdm
 
-    from genmodels.worker import run_to_end
+    from genmodels import jobs
 
-    signal.signal(signal.SIGINT, lambda signum, frame: run.ask("stop"))
-    run.ask("run")
     print(f"Run {run.id}: {run.path}", file=sys.stderr)
     with tqdm(total=100, unit="%", bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}") as bar:
-        for status in run_to_end(run):
+        while (status := run.status()).active:
             bar.update(100 * status.share - bar.n)
             newest = {name: f"{value:.4g}" for name, value in (run.newest_point() or {}).get("train", {}).items()}
             bar.set_postfix(newest | {"images/s": f"{status.images_per_second:,.0f}"})
+            try:
+                time.sleep(0.25)
+            except KeyboardInterrupt:
+                jobs.stop(run)
+        bar.update(100 * status.share - bar.n)
+    if status.state == "failed":
+        raise UserError(status.error or f"The run {run.id} failed.")
     print(f"{status.state}; look at it with `python -m genmodels evaluate {run.id}` or in the app.", file=sys.stderr)
 
 
 def resume(arguments: argparse.Namespace) -> None:
-    from genmodels import runs
+    from genmodels import jobs, runs
 
     run = runs.find(arguments.run)
-    if run.status().state == "finished":
-        raise UserError(f"The run {run.id} has used its budget: train a new one with a larger budget.")
+    jobs.resume(run)
     follow(run)
 
 

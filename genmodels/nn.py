@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,12 +23,51 @@ class Float32(nn.Module):
         return x.float()
 
 
+class DenseProduct(torch.autograd.Function):
+    """x W^T + b, then ReLU where asked, in bfloat16 with float32 weights and float32 gradients of them.
+
+    What autocast does to `nn.Linear` and `nn.ReLU`, without a dozen small operations on either way.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
+        x16, weight16 = x.bfloat16(), weight.bfloat16()
+        y = torch.addmm(bias.bfloat16(), x16, weight16.t())
+        if relu:
+            y.relu_()
+        ctx.save_for_backward(x16, weight16, y if relu else None)
+        ctx.dtype = x.dtype
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None]:
+        x16, weight16, y = ctx.saved_tensors
+        slope = slopes[0] if y is None else slopes[0] * (y > 0)
+        to_x = (slope @ weight16).to(ctx.dtype) if ctx.needs_input_grad[0] else None
+        return to_x, (slope.t() @ x16).float(), slope.sum(0, dtype=torch.float32), None
+
+
+class Dense(nn.Linear):
+    """A linear layer with its ReLU. (N, inputs) -> (N, outputs)."""
+
+    def __init__(self, inputs: int, outputs: int, relu: bool = True) -> None:
+        super().__init__(inputs, outputs)
+        self.relu = relu
+
+    def forward(self, x: Tensor) -> Tensor:
+        kind = x.device.type
+        if torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.bfloat16:
+            with torch.autocast(kind, enabled=False):
+                return DenseProduct.apply(x, self.weight, self.bias, self.relu)
+        y = super().forward(x)
+        return y.relu() if self.relu else y
+
+
 def mlp(*sizes: int) -> nn.Sequential:
     """Linear layers of the given sizes with ReLU between them. (N, sizes[0]) -> (N, sizes[-1]), float32."""
-    layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(sizes):
-        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
-    return nn.Sequential(*layers[:-1], Float32())
+    pairs = list(pairwise(sizes))
+    layers = [Dense(*pair, relu=number < len(pairs)) for number, pair in enumerate(pairs, 1)]
+    return nn.Sequential(*layers, Float32())
 
 
 def mlp_encoder(shape: Shape, hidden: tuple[int, ...], outputs: int) -> nn.Sequential:
@@ -78,8 +118,8 @@ def conv_decoder(latent_size: int, hidden_size: int, width: int, shape: Shape) -
     """
     grids = conv_grids(shape, width)[::-1]
     layers: list[nn.Module] = [
-        nn.Linear(latent_size, hidden_size), nn.ReLU(),
-        nn.Linear(hidden_size, math.prod(grids[0])), nn.ReLU(),
+        Dense(latent_size, hidden_size),
+        Dense(hidden_size, math.prod(grids[0])),
         nn.Unflatten(1, grids[0]),
     ]  # fmt: skip
     for (inputs, _, _), (channels, height, wide) in pairwise(grids):

@@ -188,7 +188,7 @@ class Run:
         for line in lines:
             try:
                 points.append(json.loads(line))
-            except json.JSONDecodeError:
+            except ValueError:  # not JSON, or not even text
                 continue
         return points
 
@@ -199,7 +199,7 @@ class Run:
                 file.seek(max(0, file.seek(0, 2) - 8192))
                 lines = file.read().split(b"\n")[:-1]
                 return json.loads(lines[-1]) if lines else None
-        except (FileNotFoundError, json.JSONDecodeError):
+        except (FileNotFoundError, ValueError):
             return None
 
     def append_metrics(self, point: dict[str, Any]) -> None:

@@ -5,14 +5,18 @@ Each side runs in turn, A B A B, and each figure is printed as minimum / median 
 
 import argparse
 import contextlib
+import functools
 import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -20,14 +24,14 @@ from genmodels import data
 from genmodels.config import Schedule
 from genmodels.families import build, vae
 from genmodels.families.contract import Batch
+from genmodels.jobs import KEEP_MEMORY
+from genmodels.nn import Shape
 from genmodels.threads import ThreadChooser
 from genmodels.training import Images, State, measure, place, scaled, train
 
 SHAPE, BATCH, CORES = (1, 28, 28), 128, os.cpu_count() or 1
-MODELS = {
-    "MLP VAE 784-400-20": vae.Config(latent_size=20, hidden_size=400),
-    "conv VAE 32-64, 16 latents": vae.Config(latent_size=16, body="conv", width=32, hidden_size=256),
-}
+MODELS = {"mlp": vae.Config(latent_size=20, hidden_size=400), "conv": vae.Config(latent_size=16, body="conv")}
+TITLES = {"mlp": "MLP VAE 784-400-20", "conv": "convolutional VAE, 16-32 channels, 16 latents"}
 
 
 def show(name: str, values: list[float], unit: str) -> None:
@@ -71,7 +75,18 @@ def flops_per_image(config: vae.Config) -> float:
 
 
 class AsWritten(vae.Model):
-    """The same model and loss in the functions that a tutorial takes for them."""
+    """The same model and loss in the modules and functions that a tutorial takes for them."""
+
+    def __init__(self, config: vae.Config, shape: Shape, classes: int) -> None:
+        super().__init__(config, shape, classes)
+        layers = list(self.decoder)
+        for number, layer in enumerate(layers):
+            if isinstance(layer, nn.PixelShuffle):
+                inner = layers[number - 1]
+                # The same function, as tests/test_nn.py shows.
+                layers[number - 1] = nn.ConvTranspose2d(inner.in_channels, inner.out_channels // 4, 6, 2, 2)
+                layers[number] = nn.Identity()
+        self.decoder = nn.Sequential(*layers)
 
     def observe(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         return torch.bernoulli(x, generator=generator)
@@ -150,22 +165,27 @@ def ours(images: Images, config: vae.Config, seconds: float) -> float:
     return last.number * BATCH / last.seconds
 
 
-def throughput(images: Images, repeats: int, seconds: float) -> None:
+SIDES = {side.__name__: side for side in (tutorial, bare, ours)}
+
+
+def in_its_own_process(side: str, model: str, seconds: float) -> float:
+    """One side as it would really run: the tutorial in a plain Python, the others with a worker's memory settings."""
+    words = [sys.executable, "-m", "tests.bench", "--side", side, "--model", model, "--seconds", str(seconds)]
+    env = dict(os.environ) if side == "tutorial" else KEEP_MEMORY | os.environ
+    return float(subprocess.run(words, env=env, check=True, capture_output=True, text=True).stdout)
+
+
+def throughput(repeats: int, seconds: float) -> None:
     peaks = {"float32": peak(torch.float32), "bfloat16": peak(torch.bfloat16)}
     print(
         "\nMachine: " + ", ".join(f"{k} matmul {v / 1e9:,.0f} GFLOP/s" for k, v in peaks.items()) + f", {CORES} cores"
     )
     for name, config in MODELS.items():
         flops = flops_per_image(config)
-        print(f"\n{name}, batch {BATCH}, {flops / 1e6:.1f} MFLOP an image (minimum / median / maximum)")
-        sides = {
-            side.__name__: lambda side=side, config=config: side(images, config, seconds)
-            for side in (tutorial, bare, ours)
-        }
+        print(f"\n{TITLES[name]}, batch {BATCH}, {flops / 1e6:.1f} MFLOP an image (minimum / median / maximum)")
+        sides = {side: functools.partial(in_its_own_process, side, name, seconds) for side in SIDES}
         found = in_turn(sides, repeats, "images/s")
-        show_ratio(
-            "ours against the tutorial", found["ours"], found["tutorial"], "4" if config.body == "mlp" else "2.5"
-        )
+        show_ratio("ours against the tutorial", found["ours"], found["tutorial"], "4" if name == "mlp" else "2.5")
         show_ratio("ours against the bare loop", found["ours"], found["bare"], "0.95")
         best = max(found["ours"]) * flops
         print(f"  share of the machine's peak reached: {100 * best / max(peaks.values()):.0f}%")
@@ -271,12 +291,17 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8, help="of each throughput measurement")
     parser.add_argument("--only", choices=("throughput", "quality", "watched"))
+    parser.add_argument("--side", choices=SIDES, help="measure this one alone, and print its images per second")
+    parser.add_argument("--model", choices=MODELS, default="mlp")
     arguments = parser.parse_args()
     name = "mnist" if data.is_present("mnist") else "digits"
     dataset = data.load(name, 28, 1)
     images, test = Images.of(dataset, "train"), Images.of(dataset, "test")
+    if arguments.side:
+        print(SIDES[arguments.side](images, MODELS[arguments.model], arguments.seconds))
+        return
     if arguments.only in (None, "throughput"):
-        throughput(images, arguments.repeats, arguments.seconds)
+        throughput(arguments.repeats, arguments.seconds)
     if arguments.only in (None, "quality") and name == "mnist":
         time_to_quality(images, test, max(1, arguments.repeats - 1))
     if arguments.only in (None, "watched"):

@@ -26,7 +26,7 @@ def entries(file: BinaryIO) -> list[File]:
     """The files of an archive that is worth reading; they can be read as long as `file` is open.
 
     Raises a UserError when it is no zip archive, is encrypted, has too many or too large files, is compressed beyond
-    what images can be, or holds links, absolute paths or '..'.
+    what its files can be, or holds links, absolute paths or '..'.
     """
     size = _table_of_contents(file)
     try:
@@ -45,8 +45,8 @@ def entries(file: BinaryIO) -> list[File]:
         )
     if unpacked > MAX_RATIO * size:
         raise UserError(
-            f"The archive would unpack to {unpacked // size:,} times its size, which images never do: "
-            "pack the image files themselves."
+            f"The archive would unpack to {unpacked // size:,} times its size, which real pictures and runs never do: "
+            "pack the files themselves."
         )
     lock = threading.Lock()  # the archive has one position in its file
     return [File(info.filename.replace("\\", "/"), _reader(archive, info, lock)) for info in infos]
@@ -72,7 +72,7 @@ def _table_of_contents(file: BinaryIO) -> int:
 
 
 def _too_many() -> str:
-    return f"The archive has more than {MAX_ENTRIES:,} files or 4 GB: pack fewer images, or give a folder instead."
+    return f"The archive has more than {MAX_ENTRIES:,} files or 4 GB: pack fewer files, or give a folder instead."
 
 
 def _check(info: zipfile.ZipInfo) -> None:
