@@ -193,11 +193,11 @@ def throughput(repeats: int, seconds: float) -> None:
 
 def seconds_to(target: float, images: Images, test: Images) -> float:
     """Seconds of training until the test -ELBO is below the target; looking at the test images is not counted."""
-    config = vae.Config(latent_size=20, hidden_size=400, learning_rate=2e-3)
+    config = vae.Config(latent_size=20, hidden_size=400, learning_rate=3e-3)
     model = place(build("vae", config, SHAPE, 10), torch.device("cpu"))
     chooser, state = ThreadChooser(CORES), State.new(model, 0)
     epoch = len(images.images) // BATCH
-    for step in train(model, images, Schedule(budget=15, unit="epochs", batch_size=BATCH), state):
+    for step in train(model, images, Schedule(budget=8, unit="epochs", batch_size=BATCH), state):
         chooser.tick(step.seconds, step.number)
         if step.number % epoch == 0:
             before = time.perf_counter()

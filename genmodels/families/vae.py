@@ -39,7 +39,7 @@ class Config(BaseConfig):
     hidden_size: int = knob(400, 8, 2048, help="Width of each dense hidden layer.", unit="neurons", advanced=True)
     layers: int = knob(1, 1, 4, help="Dense hidden layers in each network (mlp body).", advanced=True)
     width: int = knob(16, 4, 128, help="Channels after the first halving (conv body).", unit="channels", advanced=True)
-    learning_rate: float = knob(1e-3, 1e-6, 1, help="Size of Adam's steps at the start.", advanced=True, log=True)
+    learning_rate: float = knob(2e-3, 1e-6, 1, help="Size of Adam's steps at the start.", advanced=True, log=True)
 
 
 def kl_to_standard_normal(mean: Tensor, log_var: Tensor) -> Tensor:
