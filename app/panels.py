@@ -25,6 +25,7 @@ STATES = {
     "finished": (":material/check_circle:", "green"),
     "failed": (":material/error:", "red"),
 }
+AWAITED = 0.3  # seconds between two looks while something is waited for; else 1
 LATEST = -1  # on the time slider: the newest pictures, whatever their step
 Point = Mapping[str, Any]
 
@@ -69,15 +70,19 @@ def losses(run: Run) -> dict[str, str]:
 def watch(run: Run) -> None:
     """The whole of a run, live while it is active: everything comes from its folder, so a reload changes nothing."""
     status = run.status()
-    started = bool(points(run))
-    pace = None if not status.active else 1.0 if started else 0.4
+    pace = None if not status.active else AWAITED if awaited(run, status) else 1.0
     # How often a fragment runs is settled when the whole page runs, so the page runs again when that should change.
-    st.fragment(_watch, run_every=pace)(run, status.state, started)
+    st.fragment(_watch, run_every=pace)(run, status.state, pace)
 
 
-def _watch(run: Run, known: str, started: bool) -> None:
+def awaited(run: Run, status: Status) -> bool:
+    """Whether somebody waits for the first point, or for a pause or stop to take effect."""
+    return status.state in ("queued", "running") and (run.newest_point() is None or run.wish != "run")
+
+
+def _watch(run: Run, known: str, pace: float | None) -> None:
     status, told = run.status(), points(run)
-    if status.state != known or bool(told) != started:
+    if status.state != known or (status.active and awaited(run, status) != (pace == AWAITED)):
         st.rerun()
     standing(run, status)
     if not told and not status.active:

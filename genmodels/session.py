@@ -26,6 +26,7 @@ POINT_EVERY = 0.25  # seconds between two points of the curves, at least
 SNAPSHOT_RATIO = 1.25  # from one kept snapshot to the next: ten in each decade of steps
 WATCHED_TEST_IMAGES = 1000  # of which the live test curve is the mean; the final figures take them all
 SHOWING = 0.02  # share of the time that may go into showing rather than training
+AT_FIRST = 0.3  # seconds of it that are granted at once: the first pictures are the ones people wait for
 
 
 class Allowance:
@@ -35,7 +36,7 @@ class Allowance:
         self.started, self.spent = time.perf_counter(), 0.0
 
     def allows(self) -> bool:
-        return self.spent <= SHOWING * (time.perf_counter() - self.started)
+        return self.spent <= AT_FIRST + SHOWING * (time.perf_counter() - self.started)
 
     @contextlib.contextmanager
     def spending(self) -> Iterator[None]:
