@@ -1,10 +1,9 @@
 """The gallery's cards: each run with its picture, its state, its main figure, and what can be done with it."""
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import streamlit as st
 
@@ -137,7 +136,7 @@ def _menu(card: Card) -> None:
     with st.popover(":material/more_horiz:", help="More"):
         if st.button("Duplicate with changes", key=f"like-{run.id}", icon=":material/content_copy:", type="tertiary"):
             go("train", like=run.id)
-        if panels.can_resume(run, card.status):
+        if run.can_resume(card.status):
             st.button(
                 "Resume", key=f"resume-{run.id}", icon=":material/play_arrow:", type="tertiary",
                 on_click=attempt, args=(jobs.resume, run),
@@ -166,7 +165,7 @@ def confirm(run: Run) -> None:
 def main_figure(run: Run) -> str:
     """The first loss with its unit: measured at the end, or else where the curve has come to."""
     try:
-        summary, point = run.summary(), newest_point(run)
+        summary, point = run.summary(), run.newest_point()
         name = next(iter(point["train"])) if point else next(iter(summary), "")
         if name in summary or (summary and not point):
             return f"{figures.title(name)}: **{figures.number(summary[name]['value'])}** {plain(summary[name]['unit'])}"
@@ -176,24 +175,6 @@ def main_figure(run: Run) -> str:
         return f"{figures.title(name)}: **{figures.number(value)}** {plain(panels.losses(run).get(name, ''))}"
     except UserError as error:
         return plain(str(error))
-
-
-def newest_point(run: Run) -> dict[str, Any] | None:
-    """The last whole line of the curves, without reading the others."""
-    path = run.path / "metrics.jsonl"
-    if not path.exists():
-        return None
-    with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 8192))
-        lines = file.read().split(b"\n")
-    for line in reversed(lines[:-1]):
-        try:
-            point = json.loads(line)
-        except ValueError:
-            continue
-        if panels.is_point(point):
-            return point
-    return None
 
 
 def age(created: str) -> str:
@@ -217,7 +198,7 @@ def compare(runs: Sequence[Run]) -> None:
     units = set()
     for run in runs:
         main, unit = next(iter(panels.losses(run).items()))
-        told = panels.points(run)
+        told = run.metrics()
         test = panels.series(told, "test", main, "step")
         lines[names[run.id]] = test if len(test[0]) > 1 else panels.series(told, "train", main, "step")
         units.add(f"{figures.title(main)}, {unit}")

@@ -27,7 +27,7 @@ STATES = {
 }
 AWAITED = 0.3  # seconds between two looks while something is waited for; else 1
 LATEST = -1  # on the time slider: the newest pictures, whatever their step
-Point = Mapping[str, Any]
+Point = dict[str, Any]
 
 
 def heading(config: RunConfig) -> str:
@@ -43,16 +43,6 @@ def dataset_title(name: str) -> str:
 def badge(status: Status) -> None:
     icon, colour = STATES[status.state]
     st.badge(status.state, icon=icon, color=colour)  # type: ignore[arg-type]
-
-
-def points(run: Run) -> list[Point]:
-    """The points of the curves that are whole."""
-    return [point for point in run.metrics() if is_point(point)]
-
-
-def is_point(told: Any) -> bool:
-    """Whether a line of the curves can be drawn: somebody may have edited the file."""
-    return isinstance(told, dict) and isinstance(told.get("train"), dict) and {"step", "seconds"} <= told.keys()
 
 
 def series(told: list[Point], part: str, name: str, x: str) -> figures.Series:
@@ -81,7 +71,7 @@ def awaited(run: Run, status: Status) -> bool:
 
 
 def _watch(run: Run, known: str, pace: float | None) -> None:
-    status, told = run.status(), points(run)
+    status, told = run.status(), run.metrics()
     if status.state != known or (status.active and awaited(run, status) != (pace == AWAITED)):
         st.rerun()
     standing(run, status)
@@ -140,7 +130,7 @@ def in_words(run: Run, status: Status) -> str:
     if status.state == "paused":
         return f"Paused at step {status.step:,}. Nothing is lost."
     if status.state == "stopped":
-        hint = "" if can_resume(run, status) else " It came without a checkpoint, so train a copy to go further."
+        hint = "" if run.can_resume(status) else " It came without a checkpoint, so train a copy to go further."
         return f"Stopped at step {status.step:,}, with {status.share:.0%} of the budget used.{hint}"
     if wish in ("pause", "stop"):
         return "Pausing ..." if wish == "pause" else "Stopping ..."
@@ -162,7 +152,7 @@ def actions(run: Run, status: Status) -> None:
     """Buttons that suit the state. Each takes effect within a second and says so at once."""
     if status.state == "running":
         st.button("Pause", icon=":material/pause:", on_click=attempt, args=(jobs.pause, run))
-    if can_resume(run, status):
+    if run.can_resume(status):
         st.button("Resume", icon=":material/play_arrow:", type="primary", on_click=attempt, args=(jobs.resume, run))
     if status.active:
         st.button("Stop", icon=":material/stop:", on_click=attempt, args=(jobs.stop, run))
@@ -170,13 +160,6 @@ def actions(run: Run, status: Status) -> None:
         go("train", like=run.id)
     if st.button("Train another", icon=":material/add:"):
         go("train")
-
-
-def can_resume(run: Run, status: Status) -> bool:
-    """Paused, or ended before its budget with a checkpoint to go on from. An imported run has none."""
-    if status.state in ("stopped", "failed"):
-        return (run.path / "resume.pt").exists() or status.step == 0
-    return status.state == "paused"
 
 
 def time_slider(run: Run, status: Status) -> int:

@@ -73,7 +73,7 @@ def _seen(run: Run, config: RunConfig) -> float | None:
         same = _kind(run.config) == _kind(config)
     except UserError:
         return None
-    rates = [point.get("images_per_second", 0) for point in run.metrics()[2:]] if same else []
+    rates = [rate for point in run.metrics()[2:] if (rate := point.get("images_per_second", 0)) > 0] if same else []
     return float(np.median(rates)) if len(rates) >= 3 else None
 
 

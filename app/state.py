@@ -23,6 +23,12 @@ def go(page: str, **query: str) -> NoReturn:
     st.switch_page(page_file(page), query_params=query)
 
 
+def data_changed(**query: str) -> NoReturn:
+    """Open the Data page after a set came or went: another one of its name may have been looked at."""
+    st.cache_data.clear()
+    go("data", **query)
+
+
 def run_in_address(key: str = "run") -> Run | None:
     """The run that `?run=<id>` names, if any. An unknown id ends the page with a sentence and a way out."""
     wanted = st.query_params.get(key)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genmodels.config import Config, Schedule, UserError
+from genmodels.files import disk_errors
 
 if TYPE_CHECKING:
     from genmodels.runs import Run
@@ -93,15 +95,13 @@ def follow(run: "Run") -> None:
     from genmodels import jobs
 
     print(f"Run {run.id}: {run.path}", file=sys.stderr)
+    signal.signal(signal.SIGINT, lambda signum, frame: jobs.stop(run))
     with tqdm(total=100, unit="%", bar_format="{l_bar}{bar}| {elapsed}<{remaining} {postfix}") as bar:
         while (status := run.status()).active:
             bar.update(100 * status.share - bar.n)
             newest = {name: f"{value:.4g}" for name, value in (run.newest_point() or {}).get("train", {}).items()}
             bar.set_postfix(newest | {"images/s": f"{status.images_per_second:,.0f}"})
-            try:
-                time.sleep(0.25)
-            except KeyboardInterrupt:
-                jobs.stop(run)
+            time.sleep(0.25)
         bar.update(100 * status.share - bar.n)
     if status.state == "failed":
         raise UserError(status.error or f"The run {run.id} failed.")
@@ -131,18 +131,21 @@ def sample(arguments: argparse.Namespace) -> None:
     with evaluating(run.model):
         images = run.model.sample(arguments.count, generator=torch.Generator().manual_seed(arguments.seed))  # type: ignore[operator]
     columns = max(1, round(arguments.count**0.5))
-    arguments.out.write_bytes(media.png(media.grid(to_bytes(images), columns)))
+    with disk_errors(str(arguments.out)):
+        arguments.out.write_bytes(media.png(media.grid(to_bytes(images), columns)))
     print(f"{arguments.count} samples written to {arguments.out}", file=sys.stderr)
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
-    from genmodels import data, runs
+    from genmodels import runs
     from genmodels.analysis import metrics
+    from genmodels.session import dataset_of
     from genmodels.training import Images
 
+    if arguments.draws < 1 or arguments.images < 1:
+        raise UserError("--draws and --images must be 1 or more.")
     run = runs.find(arguments.run)
-    config = run.config
-    test = Images.of(data.load(config.dataset, config.size, config.channels, config.seed), "test")
+    test = Images.of(dataset_of(run.config), "test")
     found = metrics.evaluate(
         run.model, test, step=run.status().step, draws=arguments.draws, nll_images=arguments.images
     )
@@ -186,6 +189,7 @@ def list_datasets(arguments: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from genmodels import data
+    from genmodels.data import intake
 
     if arguments.download:
         data.entry(arguments.download)  # an unknown name is refused before a bar is drawn
@@ -193,6 +197,8 @@ def list_datasets(arguments: argparse.Namespace) -> None:
             data.download(arguments.download, lambda share, text: bar.update(100 * share - bar.n))
     for name, entry in data.DATASETS.items():
         print(f"{name:16} {'here' if data.is_present(name) else 'to download':12} {entry.description}")
+    for name in intake.own_datasets():
+        print(f"{name:16} {'here':12} your own images")
 
 
 COMMANDS = {

@@ -1,12 +1,12 @@
 """A run as one zip file: out as bytes, and in again with every field checked before anything is kept."""
 
 import contextlib
+import errno
 import io
 import json
 import math
 import re
 import secrets
-import shutil
 import tempfile
 import zipfile
 import zlib
@@ -35,6 +35,7 @@ FILES = {
     r"snapshots/[0-9]{1,12}\.npz": 64 * MB,
 }
 MOST_FILES = 2000
+MOST_BYTES = 512 * MB  # unpacked, all together: it is read into memory
 MOST_CLASSES = 1000
 ARRAYS = {"u1": np.uint8, "i8": np.int64, "f4": np.float32}
 FLOATS = ("means", "log_vars", "centroids", "latents", "kl")
@@ -87,10 +88,13 @@ def unpack(given: bytes | BinaryIO) -> Run:
             run = Run(Path(aside) / "run")
             _write(run, files)
             final = runs_folder() / name
-            while final.exists():
-                final = runs_folder() / f"{name[:80]}-{secrets.token_hex(4)}"
-            shutil.move(run.path, final)
-    return Run(final)
+            while True:
+                try:
+                    return Run(run.path.rename(final))  # refused where something stands already
+                except OSError as error:
+                    if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                        raise
+                    final = runs_folder() / f"{name[:80]}-{secrets.token_hex(4)}"
 
 
 def _limit(name: str) -> int | None:
@@ -109,6 +113,9 @@ def _read(file: BinaryIO) -> tuple[str, dict[str, bytes]]:
     found = entries(file)
     if len(found) > MOST_FILES:
         raise UserError(f"The archive has {len(found):,} files; a run has at most {MOST_FILES:,}.")
+    with zipfile.ZipFile(file) as archive:
+        if sum(info.file_size for info in archive.infolist()) > MOST_BYTES:
+            raise UserError(f"The archive would unpack to more than {MOST_BYTES // MB} MB; a run is smaller.")
     tops = {each.name.split("/")[0] for each in found if "/" in each.name}
     prefix = f"{tops.pop()}/" if len(tops) == 1 and all("/" in each.name for each in found) else ""
     prefix = "" if prefix == "snapshots/" else prefix
@@ -139,7 +146,7 @@ def _write(run: Run, files: dict[str, bytes]) -> None:
     """Check every file and write it anew. Raises UserError."""
     config = _config(_json(files, "config.json"))
     model_losses = family(config.family).Model.LOSSES
-    run.path.mkdir(parents=True)
+    (run.path / "snapshots").mkdir(parents=True)
     write_json(run.path / "config.json", config.model_dump(mode="json"))
     run.write_status(_at_rest(_checked(TypeAdapter(Status), _json(files, "status.json"), "status.json")))
     if "metrics.jsonl" in files:
@@ -238,6 +245,8 @@ def _arrays(name: str, content: bytes, config: RunConfig) -> dict[str, np.ndarra
                     arrays[key] = np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="))
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, KeyError, NotImplementedError, RuntimeError):
         raise wrong from None
+    if len(arrays.get("originals", ())) != len(arrays.get("reconstructions", ())):
+        raise wrong
     return arrays
 
 
@@ -259,7 +268,7 @@ def _fits(key: str, shape: tuple[int, ...], dtype: np.dtype[Any], config: RunCon
         return dtype.kind == "i" and len(shape) == 1
     if key in FLOATS:
         return dtype.kind == "f" and len(shape) == (1 if key == "kl" else 2)
-    return dtype.kind == "u" and len(shape) == 4 and shape[0] <= 4096 and shape[1] in (1, 3) and max(shape[2:]) <= 64
+    return dtype.kind == "u" and len(shape) == 4 and 1 <= shape[0] <= 4096 and shape[1:] == config.shape
 
 
 def _check_weights(path: Path, config: RunConfig) -> None:

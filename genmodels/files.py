@@ -13,6 +13,10 @@ from platformdirs import user_data_path
 
 from genmodels.config import UserError
 
+UMASK = os.umask(0o022)
+os.umask(UMASK)
+READABLE = 0o666 & ~UMASK
+
 
 def home() -> Path:
     """Where runs, caches and own images live: GENMODELS_HOME, or the user's data folder."""
@@ -35,10 +39,10 @@ def disk_errors(what: str) -> Iterator[None]:
             raise UserError(
                 f"The disk is full, so {what} could not be saved: free some space and try again."
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT, errno.EISDIR):
             raise UserError(
-                f"{what[0].upper() + what[1:]} could not be saved: {error.filename} is not writable; "
-                "set GENMODELS_HOME to a folder that is."
+                f"{what[0].upper() + what[1:]} could not be saved: {error.filename} cannot be written; "
+                "choose a folder that can (GENMODELS_HOME says where runs live)."
             ) from error
         raise
 
@@ -49,9 +53,9 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], Any], *, durable: b
     durable: also survive a power cut (fsync), for what cannot be computed again.
     """
     with disk_errors(path.name):
-        path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
         try:
+            os.chmod(name, READABLE)  # mkstemp lets nobody else read; a run is for any tool
             with os.fdopen(handle, "wb") as file:
                 write(file)
                 if durable:

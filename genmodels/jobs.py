@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from genmodels.config import UserError
 from genmodels.files import disk_errors
@@ -26,6 +27,8 @@ def start(run: Run) -> None:
     run.ask("run")
     run.write_status(at_last_point(run, state="queued"))
     _workers[:] = [worker for worker in _workers if worker.poll() is None]
+    # The worker finds this very package, from whatever folder the app was started.
+    path = filter(None, [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH")])
     with disk_errors("log.txt"), (run.path / "log.txt").open("ab") as log:
         _workers.append(
             subprocess.Popen(
@@ -34,7 +37,7 @@ def start(run: Run) -> None:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env=KEEP_MEMORY | os.environ,
+                env=KEEP_MEMORY | os.environ | {"PYTHONPATH": os.pathsep.join(path)},
             )
         )
 
@@ -50,13 +53,15 @@ def stop(run: Run) -> None:
 
 
 def resume(run: Run) -> None:
-    """Go on where the run was left: wake its worker, or start a new one. Raises UserError if it has finished."""
+    """Go on where the run was left: wake its worker, or start a new one. Raises UserError if it cannot."""
     status = run.status()
     if status.state == "finished":
         raise UserError(f"The run {run.id} has used its budget: start a copy with a larger one.")
-    if status.state == "paused":
+    if status.active:
         run.ask("run")
-    elif not status.active:
+    elif not run.can_resume(status):
+        raise UserError(f"The run {run.id} came without a checkpoint, so it cannot go on: train a copy of it.")
+    else:
         start(run)
 
 

@@ -1,5 +1,6 @@
 """A run on disk: a folder that any tool can read, and that nothing but its one worker writes while it trains."""
 
+import contextlib
 import json
 import re
 import secrets
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from genmodels.config import Config, Schedule, UserError
 from genmodels.families import build, family
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 Wish = Literal["run", "pause", "stop"]
+ID = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
 STARTING = 20.0  # seconds a worker may take until it holds its lock
 
 
@@ -34,7 +36,7 @@ class RunConfig(Config):
     family: str
     knobs: dict[str, Any] = Field(default_factory=dict)
     dataset: str
-    size: int | None = None
+    size: int | None = Field(default=None, ge=8, le=64)
     channels: int | None = None
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     schedule: Schedule = Schedule()
@@ -43,6 +45,13 @@ class RunConfig(Config):
     created: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))
     versions: dict[str, str] = Field(default_factory=lambda: {name: version(name) for name in ("torch", "numpy")})
     parent: str | None = None  # the run this one is a changed copy of
+
+    @field_validator("channels")
+    @classmethod
+    def _grey_or_colour(cls, channels: int | None) -> int | None:
+        if channels not in (None, 1, 3):
+            raise ValueError("images have 1 or 3 channels")
+        return channels
 
     def model_config_of_family(self) -> Config:
         """The family's own Config, checked. Raises UserError."""
@@ -54,8 +63,9 @@ class RunConfig(Config):
 
 
 class Status(BaseModel):
-    """Where a run stands. step, seconds and share are those of the newest point of the curves."""
+    """Where a run stands, said a few times a second while it trains."""
 
+    model_config = ConfigDict(allow_inf_nan=False)
     state: Literal["queued", "running", "paused", "stopped", "finished", "failed"] = "queued"
     doing: str = ""
     step: int = 0
@@ -92,7 +102,9 @@ class Run:
     @cached_property
     def config(self) -> RunConfig:
         try:
-            return RunConfig.model_validate(read_json(self.path / "config.json"))
+            config = RunConfig.model_validate(read_json(self.path / "config.json"))
+            family(config.family)  # refuses one that only a newer version has
+            return config
         except FileNotFoundError:
             raise UserError(f"The run {self.id} has no config.json: it is not a run, or it was deleted.") from None
         except ValidationError as error:
@@ -132,10 +144,12 @@ class Run:
                 status = self._written_status()
                 if status.active:
                     status = self._orphaned(status)
+                    with contextlib.suppress(UserError):  # said, though it cannot be written
+                        self.write_status(status)
         except Timeout:
             pass  # its worker lives
         except OSError:
-            status = self._orphaned(status)  # a read-only or full disk: say it without writing it
+            status = self._orphaned(status)
         return status
 
     def _written_status(self) -> Status:
@@ -154,8 +168,13 @@ class Run:
             lines = self.last_words()
             error = f"{words} Its last lines: {lines}" if lines else words
             status = status.model_copy(update={"state": "failed", "doing": "", "error": error})
-        self.write_status(status)
         return status
+
+    def can_resume(self, status: Status) -> bool:
+        """Paused, or ended before its budget with a checkpoint to go on from. An imported run has none."""
+        if status.state in ("stopped", "failed"):
+            return (self.path / "resume.pt").exists() or status.step == 0
+        return status.state == "paused"
 
     def last_words(self, lines: int = 5) -> str:
         """The end of the worker's log, without the indented lines of a traceback: what happened, not where."""
@@ -187,9 +206,11 @@ class Run:
         points = []
         for line in lines:
             try:
-                points.append(json.loads(line))
+                point = json.loads(line)
             except ValueError:  # not JSON, or not even text
                 continue
+            if is_point(point):
+                points.append(point)
         return points
 
     def newest_point(self) -> dict[str, Any] | None:
@@ -198,7 +219,8 @@ class Run:
             with (self.path / "metrics.jsonl").open("rb") as file:
                 file.seek(max(0, file.seek(0, 2) - 8192))
                 lines = file.read().split(b"\n")[:-1]
-                return json.loads(lines[-1]) if lines else None
+                point = json.loads(lines[-1]) if lines else None
+                return point if is_point(point) else None
         except (FileNotFoundError, ValueError):
             return None
 
@@ -226,24 +248,43 @@ class Run:
         write_atomically(self.path / f"{name}.npz", lambda file: save(file, **arrays))  # type: ignore[arg-type]
 
     def summary(self) -> dict[str, Any]:
-        """Final metrics, name -> {value, unit, better, n, floor}; {} before the end."""
+        """Final metrics, name -> {value, unit, better, n, floor}; {} before the end. Raises UserError."""
         try:
-            return read_json(self.path / "summary.json")
+            found = read_json(self.path / "summary.json")
         except FileNotFoundError:
             return {}
+        wanted = {"value", "unit", "better", "n", "floor"}
+        if not isinstance(found, dict) or any(not isinstance(f, dict) or set(f) != wanted for f in found.values()):
+            raise UserError(f"The file summary.json of run {self.id} is damaged: delete it or train again.")
+        return found
 
     def forget_after(self, step: int) -> None:
-        """Drop points and snapshots later than `step`: a resumed run writes them again."""
+        """Drop what is later than `step`: points, snapshots and final figures. A resumed run writes them again."""
         lines = b"".join(json.dumps(p).encode() + b"\n" for p in self.metrics() if p["step"] <= step)
-        write_atomically(self.path / "metrics.jsonl", lambda file: file.write(lines))
+        write_atomically(self.path / "metrics.jsonl", lambda file: file.write(lines), durable=True)
+        for name in ("summary.json", "latents.npz"):
+            (self.path / name).unlink(missing_ok=True)
         for later in (s for s in self.snapshots() if s > step):
             (self.path / "snapshots" / f"{later}.npz").unlink()
 
     def delete(self) -> None:
-        """Remove the folder. A run that is being trained is refused: stop it first."""
+        """Remove the folder. A run that is being trained, or whose worker still writes, is refused."""
         if self.status().active:
             raise UserError(f"The run {self.id} is still active: stop it before deleting it.")
-        shutil.rmtree(self.path, ignore_errors=True)
+        try:
+            with self.lock().acquire(timeout=1), disk_errors(f"the deletion of {self.id}"):
+                # Out of the gallery at once; a name that begins with a dot is no run.
+                gone = self.path.rename(self.path.with_name(f".gone-{self.id}-{secrets.token_hex(4)}"))
+                shutil.rmtree(gone)
+        except Timeout:
+            raise UserError(f"The run {self.id} is still saving its last figures: try again in a moment.") from None
+        except FileNotFoundError:
+            pass  # somebody else deleted it
+
+
+def is_point(value: Any) -> bool:
+    """Whether a line of metrics.jsonl is a point of the curves."""
+    return isinstance(value, dict) and isinstance(value.get("step"), int) and isinstance(value.get("train"), dict)
 
 
 def runs_folder() -> Path:
@@ -252,7 +293,7 @@ def runs_folder() -> Path:
 
 def by_id(run_id: str) -> Run:
     """The run of that id in this home, or a UserError. Never a path: an address bar may name it."""
-    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,99}", run_id) or not (runs_folder() / run_id / "config.json").is_file():
+    if not ID.fullmatch(run_id) or not (runs_folder() / run_id / "config.json").is_file():
         raise UserError(f"There is no run '{run_id[:100]}' here: it may have been deleted; see the gallery.")
     return Run(runs_folder() / run_id)
 
@@ -266,8 +307,12 @@ def find(name: str | Path) -> Run:
 
 def all_runs() -> list[Run]:
     """Every run in the home, newest first."""
-    runs = [Run(path.parent) for path in runs_folder().glob("*/config.json")]
-    return sorted(runs, key=lambda run: (run.path / "config.json").stat().st_mtime_ns, reverse=True)
+    found = []
+    for path in runs_folder().glob("*/config.json"):
+        with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+            if ID.fullmatch(path.parent.name):
+                found.append((path.stat().st_mtime_ns, Run(path.parent)))
+    return [run for _, run in sorted(found, key=lambda pair: pair[0], reverse=True)]
 
 
 def create(config: RunConfig, path: Path | None = None) -> Run:
@@ -280,6 +325,7 @@ def create(config: RunConfig, path: Path | None = None) -> Run:
     with disk_errors("the run"):
         path.mkdir(parents=True)
         try:
+            (path / "snapshots").mkdir()
             run = Run(path)
             run.write_status(Status(state="stopped"))
             # Last, because a folder with a config.json is a run.

@@ -3,6 +3,7 @@
 import contextlib
 import math
 import os
+import pickle
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -15,9 +16,9 @@ from genmodels.analysis.metrics import Metric, evaluate
 from genmodels.analysis.snapshot import latent_space, snapshot
 from genmodels.config import UserError
 from genmodels.files import write_atomically, write_json
-from genmodels.runs import Run, Status
+from genmodels.runs import Run, RunConfig, Status
 from genmodels.threads import ThreadChooser
-from genmodels.training import Images, Step
+from genmodels.training import Images, Step, some
 
 CHECKPOINT_EVERY = 10.0  # seconds
 LIVE_EVERY = 0.8  # seconds between two live pictures, at least
@@ -27,6 +28,19 @@ SNAPSHOT_RATIO = 1.25  # from one kept snapshot to the next: ten in each decade 
 WATCHED_TEST_IMAGES = 1000  # of which the live test curve is the mean; the final figures take them all
 SHOWING = 0.02  # share of the time that may go into showing rather than training
 AT_FIRST = 0.3  # seconds of it that are granted at once: the first pictures are the ones people wait for
+
+
+def cores() -> int:
+    """Processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def dataset_of(config: RunConfig) -> data.Dataset:
+    """The images a run was made for. Raises UserError, also where they have changed since."""
+    dataset = data.load(config.dataset, config.size, config.channels, config.seed)
+    if dataset.shape != config.shape or dataset.classes != config.classes:
+        raise UserError(f"The dataset '{config.dataset}' is no longer what this run was made for: start a new one.")
+    return dataset
 
 
 class Allowance:
@@ -51,18 +65,14 @@ class Session:
     def __init__(self, run: Run, slots: int = 1) -> None:
         self.run, self.config = run, run.config
         self.schedule = self.config.schedule
-        most = self.schedule.threads or max(1, (os.cpu_count() or 1) // slots)
+        most = self.schedule.threads or max(1, cores() // slots)
         self.threads = ThreadChooser(most) if not self.schedule.threads else None
         torch.set_num_threads(most)
         self.device = training.choose_device(self.schedule.device)
-        dataset = data.load(self.config.dataset, self.config.size, self.config.channels, self.config.seed)
-        if dataset.shape != self.config.shape or dataset.classes != self.config.classes:
-            raise UserError(
-                f"The dataset '{self.config.dataset}' is no longer what this run was made for: start a new one."
-            )
+        dataset = dataset_of(self.config)
         self.train_images = Images.of(dataset, "train", self.device)
         self.test_images = Images.of(dataset, "test", self.device)
-        self.watched = Images(*(tensor[:WATCHED_TEST_IMAGES] for tensor in self.test_images))
+        self.watched = some(self.test_images, WATCHED_TEST_IMAGES)
         self.model = training.place(self.config.build(), self.device)
         self.state = training.State.new(self.model, self.config.seed)
         self.interval = self.schedule.log_every or 1
@@ -76,15 +86,26 @@ class Session:
         path = self.run.path / "resume.pt"
         if path.exists():
             try:
-                saved = torch.load(path, map_location=self.device, weights_only=True)
+                # To the processor, where the state of a generator belongs; modules and optimisers move what is theirs.
+                saved = torch.load(path, map_location="cpu", weights_only=True)
                 self.state.load(saved["training"])
-            except (RuntimeError, EOFError, KeyError, ValueError, OSError) as error:
+            except (
+                pickle.UnpicklingError,
+                RuntimeError,
+                EOFError,
+                LookupError,
+                ValueError,
+                OSError,
+                TypeError,
+                AttributeError,
+            ) as error:
                 raise UserError(
                     f"The checkpoint of run {self.run.id} is damaged, so it cannot go on: start it anew as a copy."
                 ) from error
-            self.interval, self.pending = saved["interval"], saved["pending"]
-            self.seconds_before = saved["seconds_before"]
-        self.run.forget_after(self.state.step)
+            self.interval, self.seconds_before = saved["interval"], saved["seconds_before"]
+            self.pending = [{name: loss.to(self.device) for name, loss in each.items()} for each in saved["pending"]]
+        if self.status().share < 1:
+            self.run.forget_after(self.state.step)
 
     # -- writing
 
@@ -138,20 +159,20 @@ class Session:
         It can be left at any of them, and `checkpoint` then keeps the place.
         """
         saved = said = time.perf_counter()
-        rate, first = 0.0, True
+        rate, first = 0.0, self.state.step == 0
         for step in training.train(self.model, self.train_images, self.schedule, self.state):
             self.pending.append(step.losses)
             if self.threads:
                 self.threads.tick(step.seconds, step.number)
             last = training.share_done(self.schedule, len(self.train_images.images), step.number, step.seconds) >= 1
             now = time.perf_counter()
-            on_curve = step.number % self.interval == 0 or last
+            on_curve = step.number % self.interval == 0 or first or last
             if on_curve:
                 rate = self._record(step, first, last)
-                if first or last or now - saved > CHECKPOINT_EVERY:
-                    self.checkpoint()
-                    saved = now
-                first = False
+            if first or last or now - saved > CHECKPOINT_EVERY:
+                self.checkpoint()
+                saved = now
+            first = False
             if on_curve or now - said > SAY_EVERY:
                 said = now
                 yield self.status(state="running", doing="training", images_per_second=rate)

@@ -44,6 +44,13 @@ class Images(NamedTuple):
         return cls(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device))
 
 
+def some(images: Images, count: int) -> Images:
+    """The same `count` images at every call, drawn from all of them: official test sets can be sorted by class."""
+    chosen = torch.randperm(len(images.images), generator=torch.Generator().manual_seed(0))[:count]
+    chosen = chosen.to(images.images.device)
+    return Images(images.images[chosen], images.labels[chosen])
+
+
 @dataclass(frozen=True)
 class Step:
     """One update. Losses stay on the device until they are asked for."""
@@ -76,6 +83,7 @@ class State:
             "model": self.model.state_dict(),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "generator": self.generator.get_state(),
+            "device": self.generator.device.type,
             "step": self.step,
             "seconds": self.seconds,
         }
@@ -84,8 +92,11 @@ class State:
         self.model.load_state_dict(saved["model"])
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(saved["optimizers"][name])
-        self.generator.set_state(saved["generator"])
         self.step, self.seconds = saved["step"], saved["seconds"]
+        if saved["device"] == self.generator.device.type:
+            self.generator.set_state(saved["generator"])
+        else:  # generators of different devices have different states: other noise, of the same law
+            self.generator.manual_seed(self.seed + self.step)
 
 
 def choose_device(wish: str = "auto") -> torch.device:

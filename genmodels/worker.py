@@ -24,7 +24,8 @@ POLL = 0.1  # seconds between two looks at what the person wants
 
 def slots() -> int:
     """How many runs train at once: GENMODELS_SLOTS, or one for each four processor cores."""
-    return int(os.environ.get("GENMODELS_SLOTS") or 0) or max(1, (os.cpu_count() or 1) // 4)
+    wish = os.environ.get("GENMODELS_SLOTS", "")
+    return int(wish) if wish.isdecimal() and int(wish) else max(1, (os.cpu_count() or 1) // 4)
 
 
 def queue() -> list[Run]:
@@ -73,7 +74,7 @@ def at_last_point(run: Run, **changes: Any) -> Status:
 
 
 def work(run: Run) -> Iterator[Status]:
-    """Queue, train, pause and stop as asked; one Status for each point of the curves. Raises UserError."""
+    """Queue, train, pause and stop as asked; a Status a few times a second. Raises UserError."""
     while slot := wait_for_slot(run):
         try:
             paused = yield from train_in_slot(run)
@@ -128,7 +129,7 @@ def fail(run: Run, error: str) -> None:
 def holding(run: Run) -> Iterator[None]:
     """Hold the run's lock; a second worker of the same run is refused."""
     try:
-        with run.lock().acquire(timeout=30):
+        with run.lock().acquire(timeout=600):  # an earlier worker may still measure its result
             yield
     except Timeout:
         raise UserError(f"The run {run.id} is already being trained by another process.") from None
@@ -151,7 +152,8 @@ def main(path: Path) -> int:
         run.ask("stop")
 
     signal.signal(signal.SIGTERM, stop)
-    os.nice(10)  # the page that watches answers first
+    if hasattr(os, "nice"):
+        os.nice(10)  # the page that watches answers first
     try:
         for _ in run_to_end(run):
             pass

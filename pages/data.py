@@ -40,7 +40,7 @@ def look() -> None:
     st.caption(state.plain(summary) + (f" The chart counts the {part} part." if counts else ""))
     if name in intake.own_datasets() and st.popover("Delete").button("Delete for good", help="Trained runs stay."):
         intake.delete(name)
-        state.go("data")
+        state.data_changed()
 
 
 def bring() -> None:
@@ -67,7 +67,7 @@ def bring() -> None:
     st.caption("Above as they are, below as a model sees them: the middle square, resized. Exact copies are left out.")
     title = st.text_input("Name", intake.suggested(given), max_chars=40)
     if st.button("Keep as a dataset", type="primary", disabled=bool(found.problem)):
-        state.go("data", data=intake.keep(given, found, title, False, st.progress(0.0).progress))
+        state.data_changed(data=intake.keep(given, found, title, False, st.progress(0.0).progress))
 
 
 st.title("Data")

@@ -17,6 +17,7 @@ from genmodels.worker import run_to_end
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Nothing a test does reaches the home of the person who runs it."""
     monkeypatch.setenv("GENMODELS_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("GENMODELS_SLOTS", raising=False)
     return tmp_path / "home"
 
 
@@ -39,7 +40,7 @@ def new_run() -> Callable[..., runs.Run]:
 
     def make(family: str = "vae", dataset: str = "digits", seed: int = 0, size: int | None = None, **settings: object):
         schedule = {name: settings.pop(name) for name in list(settings) if name in Schedule.model_fields}
-        schedule = {"budget": 30, "unit": "steps", "threads": 1} | schedule
+        schedule = {"budget": 30, "unit": "steps", "threads": 1, "device": "cpu"} | schedule
         loaded = data.load(dataset, size, None, seed)
         return runs.create(
             runs.RunConfig(

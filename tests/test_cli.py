@@ -20,6 +20,9 @@ def test_train_resume_sample_evaluate(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main(["evaluate", str(out), "--json", "--draws", "10", "--images", "20"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert set(found["nll"]) == {"value", "unit", "better", "n", "floor"}
+    assert main(["sample", str(out), "--out", "/nowhere/x.png"]) == 1
+    assert main(["evaluate", str(out), "--draws", "0"]) == 1
+    assert "1 or more" in capsys.readouterr().err
     assert main(["resume", str(out)]) == 1
     assert "used its budget" in capsys.readouterr().err
 

@@ -176,6 +176,53 @@ def test_an_active_run_cannot_be_deleted_and_a_stopped_one_can(new_run) -> None:
     assert not run.path.exists()
 
 
+def test_a_home_that_cannot_be_written_still_says_where_a_run_stands(new_run, monkeypatch) -> None:
+    run = new_run()
+    run.write_status(Status(state="running", pid=999_999, step=7))
+    with monkeypatch.context() as patch:
+        patch.setattr(files.tempfile, "mkstemp", no_room)
+        assert run.status().state == "failed"
+
+
+@pytest.mark.parametrize("line", [b"3\n", b"\xff\xfe\n", b'{"step": "x", "train": {}}\n', b"[]\n"])
+def test_a_strange_line_in_the_curves_is_left_out(trained, line: bytes) -> None:
+    run = trained()
+    points = run.metrics()
+    with (run.path / "metrics.jsonl").open("ab") as file:
+        file.write(line)
+    assert run.metrics() == points
+    assert run.newest_point() is None
+    run.forget_after(30)
+    assert run.metrics() == points
+
+
+def test_a_run_of_a_family_that_is_not_known_here_is_said(trained) -> None:
+    run = trained()
+    text = (run.path / "config.json").read_text().replace('"vae"', '"gan-of-tomorrow"')
+    (run.path / "config.json").write_text(text)
+    with pytest.raises(UserError, match="There is no family"):
+        _ = runs.find(run.id).config
+
+
+def test_files_of_a_run_can_be_read_by_others(trained) -> None:
+    run = trained()
+    for path in run.path.rglob("*"):
+        assert path.is_dir() or path.stat().st_mode & 0o044 == files.READABLE & 0o044
+
+
+@pytest.mark.parametrize("cut", [1, 3, 5000])
+def test_a_checkpoint_cut_anywhere_is_said(new_run, cut: int) -> None:
+    run = new_run(budget=200)
+    for status in run_to_end(run):
+        if status.step >= 10:
+            run.ask("stop")
+    path = run.path / "resume.pt"
+    path.write_bytes(path.read_bytes()[:cut])
+    run.ask("run")
+    with pytest.raises(UserError, match="is damaged"):
+        list(run_to_end(run))
+
+
 @pytest.mark.parametrize("state", ["running", "queued", "paused"])
 def test_without_its_worker_a_run_never_reads_as_running(new_run, state: str) -> None:
     run = new_run()

@@ -21,6 +21,7 @@ ORDER = [
     "session",
     "worker",
     "jobs",
+    "exchange",
 ]
 NEVER_JOBS = {"analysis", "figures", "media"}
 SOURCES = [path for room in ("genmodels", "app", "pages") for path in sorted((ROOT / room).rglob("*.py"))]
@@ -82,3 +83,8 @@ def test_the_package_and_the_gallery_s_needs_come_without_torch() -> None:
         "import sys, genmodels, genmodels.jobs; sys.exit(bool({'torch', 'sklearn', 'streamlit'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT).returncode == 0
+
+
+def test_every_module_of_the_package_has_its_place() -> None:
+    free = {"__init__", "__main__", "figures", "media", "zoo"}
+    assert {module(path) for path in SOURCES if room(path) == "genmodels"} <= set(ORDER) | free

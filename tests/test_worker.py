@@ -1,5 +1,6 @@
 """Workers as processes of their own: they survive kills, queue for a slot, and obey within a second."""
 
+import contextlib
 import itertools
 import os
 import signal
@@ -50,6 +51,7 @@ def started(new_run):
         return run
 
     yield start
+    made = [run for run in made if run.path.exists()]
     for run in made:
         jobs.stop(run)
     for run in made:
@@ -123,17 +125,16 @@ def test_a_worker_outlives_the_process_that_started_it(new_run) -> None:
 
 def test_after_kill_9_a_resumed_run_is_the_one_that_never_stopped(new_run, started) -> None:
     """Bit for bit on one thread: losses at every point, weights, optimiser, noise."""
-    plan = {"budget": 3000, "log_every": 25, "threads": 1, "latent_size": 4, "hidden_size": 32}
+    plan = {"budget": 6000, "log_every": 25, "threads": 1, "latent_size": 4, "hidden_size": 32}
     whole = new_run(**plan)
     for _ in run_to_end(whole):
         pass
     killed = started(**plan)
     for least in (100, 1000):
-        wait_until(lambda least=least: killed.status().step >= least or not killed.status().active)
-        if killed.status().active:
-            os.kill(killed.status().pid, signal.SIGKILL)
-            wait_until(in_state(killed, "failed"), 2)
-            jobs.resume(killed)
+        wait_until(lambda least=least: killed.status().step >= least)
+        os.kill(killed.status().pid, signal.SIGKILL)
+        wait_until(in_state(killed, "failed"), 5)
+        jobs.resume(killed)
     wait_until(in_state(killed, "finished"))
     losses = [[(p["step"], p["train"], p["test"]) for p in run.metrics()] for run in (whole, killed)]
     assert losses[0] == losses[1]
@@ -154,8 +155,8 @@ def test_stopping_between_two_points_changes_nothing_either(new_run) -> None:
     first = Session(paused)
     for step in itertools.islice(first_steps(first), 150):
         first.pending.append(step.losses)
-        if step.number == 100:
-            first._record(step, True, False)
+        if step.number in (1, 100):
+            first._record(step, step.number == 1, False)
     first.checkpoint()
     paused.ask("run")
     for _ in run_to_end(paused):
@@ -220,3 +221,73 @@ def test_a_status_of_the_future_is_not_alive_for_ever(new_run) -> None:
     run = new_run()
     run.write_status(Status(state="queued", heartbeat=time.time() + 10_000))
     assert run.status().state == "failed"
+
+
+def test_a_worker_starts_whatever_folder_the_app_was_started_from(started, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
+    run = started(**LONG)
+    wait_until(trains(run))
+
+
+def test_a_run_can_be_deleted_only_when_its_worker_has_written_its_last(started) -> None:
+    run = started(**LONG)
+    wait_until(trains(run))
+    jobs.stop(run)
+    wait_until(in_state(run, "stopped"))
+    wait_until(lambda: gone(run))
+    time.sleep(0.5)
+    assert not run.path.exists(), "the worker wrote into a deleted run"
+    assert runs.all_runs() == []
+
+
+def gone(run: Run) -> bool:
+    """Try to delete it; refused while its worker still writes."""
+    with contextlib.suppress(UserError):
+        run.delete()
+    return not run.path.exists()
+
+
+def test_an_imported_run_is_not_trained_from_zero_over_its_weights(trained, home) -> None:
+    from genmodels import exchange
+
+    run = trained("vae", budget=40)
+    run.write_status(run.status().model_copy(update={"state": "stopped", "share": 0.5}))
+    brought = exchange.unpack(exchange.pack(run))
+    before = (brought.path / "weights.safetensors").read_bytes()
+    with pytest.raises(UserError, match="came without a checkpoint"):
+        jobs.resume(brought)
+    assert (brought.path / "weights.safetensors").read_bytes() == before
+    assert brought.metrics() == run.metrics()
+
+
+def test_final_figures_of_an_earlier_stop_are_forgotten(new_run) -> None:
+    run = new_run(budget=400, log_every=20)
+    for status in run_to_end(run):
+        if status.step >= 100:
+            run.ask("stop")
+    assert run.summary()
+    run.ask("run")
+    training = run_to_end(run)
+    while next(training).doing != "training":
+        pass
+    assert run.summary() == {}
+    assert run.arrays("latents") == {}
+    list(training)
+    assert run.summary()
+
+
+def test_checkpoints_do_not_wait_for_the_next_point(new_run, monkeypatch) -> None:
+    from genmodels import session
+
+    monkeypatch.setattr(session, "CHECKPOINT_EVERY", 0.1)
+    run = new_run(budget=1_000_000, log_every=1_000_000)
+    training = run_to_end(run)
+    while not (run.path / "resume.pt").exists() or saved_step(run) < 2:
+        next(training)
+    training.close()
+    assert run.metrics()[0]["step"] == 1, "a first point there is, however long the interval"
+
+
+def saved_step(run: Run) -> int:
+    return torch.load(run.path / "resume.pt", weights_only=True)["training"]["step"]

@@ -9,7 +9,7 @@ from torch.distributions import Normal
 
 from genmodels.analysis.snapshot import codes, in_chunks
 from genmodels.families.contract import Posterior, abilities
-from genmodels.training import Images, evaluating, measure, scaled
+from genmodels.training import Images, evaluating, measure, scaled, some
 
 
 class Metric(NamedTuple):
@@ -38,16 +38,17 @@ def log_weights(model: Posterior, observed: Tensor, draws: int, generator: torch
 
 
 def importance_sampled_nll(
-    model: Any, images: Tensor, draws: int = 500, seed: int = 0, at_once: int = 20_000
+    model: Any, images: Tensor, draws: int = 500, seed: int = 0, at_once: int = 10_000_000
 ) -> tuple[float, float]:
     """-log p(x) in nats per image by importance sampling from q(z|x), and the mean effective sample size.
 
-    images: uint8 (N, C, H, W). An upper bound in expectation, tighter with more draws.
+    images: uint8 (N, C, H, W). An upper bound in expectation, tighter with more draws. at_once bounds the memory: so
+    many pixels are decoded together.
     """
     generator = torch.Generator(images.device).manual_seed(seed)
     nll = size = 0.0
     with evaluating(model):
-        for chunk in images.split(max(1, at_once // draws)):
+        for chunk in images.split(max(1, at_once // (draws * images[0].numel()))):
             observed = model.observe(scaled(chunk), generator)
             weights = log_weights(model, observed, draws, generator)
             nll -= (weights.logsumexp(0) - math.log(draws)).sum().item()
@@ -75,10 +76,10 @@ def evaluate(
         for name in ("negative_elbo", "reconstruction", "kl"):
             better: Literal["lower", "neither"] = "lower" if name == "negative_elbo" else "neither"
             found[name] = Metric(terms[name], "nats per image", better, n)
-        some = test.images[:nll_images]
-        nll, size = importance_sampled_nll(model, some, draws, seed)
-        found["nll"] = Metric(nll, f"nats per image, {draws} draws", "lower", len(some))
-        found["effective_sample_size"] = Metric(size, f"of {draws} draws", "higher", len(some), float(draws))
+        drawn = some(test, nll_images).images
+        nll, size = importance_sampled_nll(model, drawn, draws, seed)
+        found["nll"] = Metric(nll, f"nats per image, {draws} draws", "lower", len(drawn))
+        found["effective_sample_size"] = Metric(size, f"of {draws} draws", "higher", len(drawn))
         means = torch.from_numpy(codes(model, test.images)["means"])
         found["active_units"] = Metric(active_units(means), f"of {means.shape[1]} dimensions", "neither", n)
     if "classify" in can:

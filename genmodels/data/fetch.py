@@ -1,6 +1,7 @@
 """Files from the network: checked against their digest, and in place only when they are whole."""
 
 import contextlib
+import errno
 import gzip
 import hashlib
 import http.client
@@ -38,8 +39,11 @@ def fetch(urls: Sequence[str], digest: str, file: IO[bytes], report: Report) -> 
             return
         except _DamagedError:
             damaged = True
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError):
+        except http.client.HTTPException:
             continue  # the next mirror
+        except OSError as error:  # no route, no answer, no certificate; but a full disk is not the server's fault
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+                raise
     place = f"put the files into {data_home()} (GENMODELS_DATA)"
     if damaged:
         raise UserError(
