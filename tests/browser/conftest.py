@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Error, Page, sync_playwright
+from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 
 from genmodels import jobs, runs
 from tests.browser.serving import launch, served
@@ -40,5 +40,6 @@ def server(home) -> Iterator[str]:
 def page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     context.set_default_timeout(30_000)
+    expect.set_options(timeout=20_000)  # what is promised in seconds is measured by the bench, not asserted here
     yield context.new_page()
     context.close()

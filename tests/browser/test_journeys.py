@@ -59,7 +59,7 @@ def test_from_an_empty_home_to_a_run_in_the_gallery(server: str, page: Page) -> 
     assert step(page) >= before
 
     page.get_by_role("button", name="Stop").click()
-    state(page, "stopped").to_be_visible(timeout=3000)
+    state(page, "stopped").to_be_visible(timeout=10_000)
     stopped_at = run.status().step
     assert painted(page).std() > 10, "the samples are not one grey"
 
@@ -67,7 +67,7 @@ def test_from_an_empty_home_to_a_run_in_the_gallery(server: str, page: Page) -> 
     state(page, "running").to_be_visible()
     page.wait_for_function("document.body.innerText.match(/images\\/s/)")
     page.get_by_role("button", name="Pause").click()
-    state(page, "paused").to_be_visible(timeout=3000)
+    state(page, "paused").to_be_visible(timeout=10_000)
     assert run.status().step > stopped_at
     page.get_by_role("button", name="Stop").click()
     state(page, "stopped").to_be_visible()
@@ -115,7 +115,9 @@ def test_training_goes_on_when_the_server_is_killed_and_the_tab_finds_it_again(p
         page.goto(f"http://127.0.0.1:{port}/train")
         run = press_train(page)
         state(page, "running").to_be_visible()
-        page.wait_for_function("document.body.innerText.match(/images\\/s/)")
+        # Whole before the server goes: a part of the page that is fetched later could not be.
+        expect(page.get_by_test_id("stSlider").first).to_be_visible()
+        expect(page.get_by_test_id("stVegaLiteChart").last).to_be_visible()
         server.kill()
         server.wait()
         before = run.status().step
@@ -128,10 +130,12 @@ def test_training_goes_on_when_the_server_is_killed_and_the_tab_finds_it_again(p
         before = step(page)
         page.wait_for_function(f"!document.body.innerText.includes('step {before:,},')")
         page.get_by_role("button", name="Stop").click()
-        state(page, "stopped").to_be_visible()
+        state(page, "stopped").to_be_visible(timeout=15_000)
     finally:
         server.terminate()
         server.wait()
+        for each in runs.all_runs():
+            each.ask("stop")
     with run.lock().acquire(timeout=60):
         pass
 
