@@ -192,6 +192,8 @@ class Session:
             with self.allowance.spending():
                 self._snapshot("live", compress=False)
             self.shown = time.perf_counter()
+        if first:
+            self.allowance = Allowance()  # the first look also pays for what is set up once
         self._choose_interval()
         return point["images_per_second"]
 
