@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from app.state import go, page_file
+from app.state import ROOT, go, page_file
 
-st.set_page_config(page_title="Latent Lab", page_icon=":material/blur_on:", layout="wide")
+st.set_page_config(page_title="Latent Lab", page_icon=str(ROOT / "app" / "icon.png"), layout="wide")
 
 
 def home() -> None:

@@ -60,7 +60,9 @@ def losses(run: Run) -> dict[str, str]:
 def watch(run: Run) -> None:
     """The whole of a run, live while it is active: everything comes from its folder, so a reload changes nothing."""
     status = run.status()
-    pace = None if not status.active else AWAITED if awaited(run, status) else 1.0
+    pace: float | None = AWAITED if awaited(run, status) else 1.0
+    if not status.active:  # somebody else may resume it
+        pace = None if status.state == "finished" else 3.0
     # How often a fragment runs is settled when the whole page runs, so the page runs again when that should change.
     st.fragment(_watch, run_every=pace)(run, status.state, pace)
 

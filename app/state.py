@@ -43,7 +43,11 @@ def run_in_address(key: str = "run") -> Run | None:
 def dataset_in_address() -> str | None:
     """The dataset that `?data=<name>` names: one of the registry, or one's own by its name. Else None."""
     wanted = st.query_params.get("data", "")
-    return wanted if wanted in DATASETS or re.fullmatch(r"folder:\w[\w .-]*", wanted) else None
+    if wanted in DATASETS or re.fullmatch(r"folder:\w[\w .-]*", wanted):
+        return wanted
+    if wanted:
+        st.warning(f"There is no dataset '{plain(wanted[:60])}' here: choose one below.")
+    return None
 
 
 def refuse(error: UserError) -> NoReturn:

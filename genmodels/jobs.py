@@ -32,7 +32,7 @@ def start(run: Run) -> None:
     with disk_errors("log.txt"), (run.path / "log.txt").open("ab") as log:
         _workers.append(
             subprocess.Popen(
-                [sys.executable, "-m", "genmodels.worker", str(run.path)],
+                [sys.executable, "-u", "-m", "genmodels.worker", str(run.path)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -66,8 +66,8 @@ class Session:
         self.run, self.config = run, run.config
         self.schedule = self.config.schedule
         most = self.schedule.threads or max(1, cores() // slots)
-        self.threads = ThreadChooser(most) if not self.schedule.threads else None
-        torch.set_num_threads(most)
+        self.threads = None if self.schedule.threads else ThreadChooser(most)
+        torch.set_num_threads(self.schedule.threads or 1)
         self.device = training.choose_device(self.schedule.device)
         dataset = dataset_of(self.config)
         self.train_images = Images.of(dataset, "train", self.device)

@@ -7,7 +7,7 @@ every product waits for the thread whose processor is doing something else.
 import torch
 
 TRIAL = (0.15, 6)  # seconds and steps, at least, that a count is tried for
-AGAIN = 15.0  # seconds until the others are tried again
+AGAIN = (3.0, 15.0)  # seconds until the others are tried again: at first, while a page draws itself, and later
 SLUMP = 0.7  # or as soon as the speed falls below this share of what it was
 
 
@@ -19,18 +19,21 @@ class ThreadChooser:
         self.rates: dict[int, float] = {}
         self.since: tuple[float, int] | None = None  # seconds and step when the running count was set
         self.settled: float | None = None
+        self.trials = 0
 
     def tick(self, seconds: float, step: int) -> None:
         """seconds: a clock that only goes forward. step: updates made so far."""
         if len(self.counts) == 1:
             return
-        if self.since is None:  # the first step pays for what is set up once
-            self._use(self.counts[-1], seconds, step)
+        if self.since is None:  # the first step pays for what is set up once; one thread is never a disaster
+            self._use(1, seconds, step)
             return
         elapsed, steps = seconds - self.since[0], step - self.since[1]
-        if elapsed < TRIAL[0] or steps < TRIAL[1]:
+        rate = steps / max(elapsed, 1e-9)
+        beaten = rate < SLUMP * max(self.rates.values(), default=0.0)
+        if elapsed < TRIAL[0] or (steps < TRIAL[1] and not beaten):
             return
-        count, rate = torch.get_num_threads(), steps / elapsed
+        count = torch.get_num_threads()
         if self.settled is None:
             self.rates[count] = rate
             untried = [each for each in self.counts if each not in self.rates]
@@ -38,8 +41,8 @@ class ThreadChooser:
                 self._use(untried[0], seconds, step)
             else:
                 self._use(max(self.rates, key=lambda each: self.rates[each]), seconds, step)
-                self.settled = seconds
-        elif rate < SLUMP * self.rates[count] or seconds - self.settled > AGAIN:
+                self.settled, self.trials = seconds, self.trials + 1
+        elif rate < SLUMP * self.rates[count] or seconds - self.settled > AGAIN[self.trials > 1]:
             self.rates, self.settled = {count: rate}, None
             self._use(next(each for each in self.counts if each != count), seconds, step)
         else:

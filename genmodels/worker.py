@@ -19,6 +19,7 @@ from genmodels.config import UserError
 from genmodels.files import home
 from genmodels.runs import Run, Status, all_runs, runs_folder
 
+LOG_EVERY = 5.0  # seconds between two lines of the log
 POLL = 0.1  # seconds between two looks at what the person wants
 
 
@@ -155,8 +156,11 @@ def main(path: Path) -> int:
     if hasattr(os, "nice"):
         os.nice(10)  # the page that watches answers first
     try:
-        for _ in run_to_end(run):
-            pass
+        said = -LOG_EVERY
+        for status in run_to_end(run):
+            if time.monotonic() - said > LOG_EVERY:  # what is left to read when the process is killed
+                said = time.monotonic()
+                print(f"{status.state} {status.doing}, step {status.step:,}, {status.images_per_second:,.0f} images/s")
     except UserError as error:
         print(error, file=sys.stderr)
         return 1
