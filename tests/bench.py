@@ -185,7 +185,7 @@ def throughput(repeats: int, seconds: float) -> None:
         print(f"\n{TITLES[name]}, batch {BATCH}, {flops / 1e6:.1f} MFLOP an image (minimum / median / maximum)")
         if name == "conv":
             print(
-                "  the tutorial's decoder: 6x6 transposed convolutions, the same function as our convolution and shuffle"
+                "  the tutorial's decoder: 6x6 transposed convolutions, the same function as our shuffled convolution"
             )
         sides = {side: functools.partial(in_its_own_process, side, name, seconds) for side in SIDES}
         found = in_turn(sides, repeats, "images/s")
