@@ -8,6 +8,7 @@ navigation and what all pages share. `st.App` names the true first script and ha
 import streamlit as st
 
 from app import warm
+from app.routes import ROUTES
 
 warm.start()
-app = st.App("app/main.py")
+app = st.App("app/main.py", routes=ROUTES)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Wish = Literal["run", "pause", "stop"]
 ID = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
+ZOO = Path(__file__).parent / "zoo"  # runs that come with the package
 STARTING = 20.0  # seconds a worker may take until it holds its lock
 
 
@@ -98,6 +99,11 @@ class Run:
     @property
     def id(self) -> str:
         return self.path.name
+
+    @property
+    def shipped(self) -> bool:
+        """Whether it came with the package: to look at, never to change."""
+        return self.path.parent == ZOO
 
     @cached_property
     def config(self) -> RunConfig:
@@ -269,6 +275,8 @@ class Run:
 
     def delete(self) -> None:
         """Remove the folder. A run that is being trained, or whose worker still writes, is refused."""
+        if self.shipped:
+            raise UserError(f"The run {self.id} comes with the app and stays.")
         if self.status().active:
             raise UserError(f"The run {self.id} is still active: stop it before deleting it.")
         try:
@@ -292,10 +300,11 @@ def runs_folder() -> Path:
 
 
 def by_id(run_id: str) -> Run:
-    """The run of that id in this home, or a UserError. Never a path: an address bar may name it."""
-    if not ID.fullmatch(run_id) or not (runs_folder() / run_id / "config.json").is_file():
-        raise UserError(f"There is no run '{run_id[:100]}' here: it may have been deleted; see the gallery.")
-    return Run(runs_folder() / run_id)
+    """The run of that id in this home or the package, or a UserError. Never a path: an address bar may name it."""
+    for folder in (runs_folder(), ZOO):
+        if ID.fullmatch(run_id) and (folder / run_id / "config.json").is_file():
+            return Run(folder / run_id)
+    raise UserError(f"There is no run '{run_id[:100]}' here: it may have been deleted; see the gallery.")
 
 
 def find(name: str | Path) -> Run:
@@ -313,6 +322,11 @@ def all_runs() -> list[Run]:
             if ID.fullmatch(path.parent.name):
                 found.append((path.stat().st_mtime_ns, Run(path.parent)))
     return [run for _, run in sorted(found, key=lambda pair: pair[0], reverse=True)]
+
+
+def shipped_runs() -> list[Run]:
+    """The runs that come with the package."""
+    return [Run(path.parent) for path in sorted(ZOO.glob("*/config.json"))]
 
 
 def create(config: RunConfig, path: Path | None = None) -> Run:

@@ -18,6 +18,7 @@ ORDER = [
     "analysis",
     "threads",
     "runs",
+    "inside",
     "session",
     "worker",
     "jobs",

@@ -1,0 +1,68 @@
+"""What the pages that look inside share: which run is looked at, opened once for all visitors."""
+
+import streamlit as st
+
+from app import cards, panels, state
+from genmodels.config import UserError
+from genmodels.families import FAMILIES
+from genmodels.inside import Inside, open_inside
+from genmodels.runs import Run, all_runs, shipped_runs
+
+VERBS = {"encode": "encode images", "decode": "decode codes", "posterior": "say how sure it is of a code"}
+
+
+def run_to_look_at(*needs: str, key: str = "run") -> Inside:
+    """The run in the address, or the newest that can; a menu to change it. Ends the page where there is none."""
+    runs = able(*needs)
+    asked = state.run_in_address(key)
+    if asked and (missing := lacking(asked, needs)):
+        family = FAMILIES[asked.config.family].title
+        st.info(f"{family} '{asked.id}' cannot {VERBS.get(missing, missing)}, and this page needs that.")
+        if runs:
+            st.write("Choose one that can:")
+        asked = None
+    if not runs:
+        empty(needs)
+    ids = [run.id for run in runs]
+    if asked and asked.id not in ids:
+        raise UserError(f"The run {asked.id} has no weights yet: wait for its first checkpoint.")
+    chosen = st.selectbox(
+        "Run", ids, ids.index(asked.id) if asked else 0, name_of, key=f"choose-{key}-{asked.id if asked else ''}",
+        label_visibility="collapsed",
+    )  # fmt: skip
+    if st.query_params.get(key) != chosen:
+        st.query_params[key] = chosen
+    return open_inside(runs[ids.index(chosen)])
+
+
+def able(*needs: str) -> list[Run]:
+    """Runs with weights and all these abilities, newest first, then the shipped ones."""
+    found = []
+    for run in [*all_runs(), *shipped_runs()]:
+        try:
+            if (run.path / "weights.safetensors").exists() and not lacking(run, needs):
+                found.append(run)
+        except UserError:  # damaged: the gallery says so
+            continue
+    return found
+
+
+def lacking(run: Run, needs: tuple[str, ...]) -> str | None:
+    """The first of these abilities that the run's family does not have."""
+    return next((need for need in needs if need not in FAMILIES[run.config.family].abilities), None)
+
+
+def name_of(run_id: str) -> str:
+    """VAE on MNIST · 3 min ago · 1f2e3d4c."""
+    run = state.by_id(run_id)
+    when = "ready-made" if run.shipped else cards.age(run.config.created)
+    return f"{panels.heading(run.config)} · {when} · {run.id if run.shipped else run.id.rsplit('-', 1)[-1]}"
+
+
+def empty(needs: tuple[str, ...]) -> None:
+    """No run can do it: say what to do."""
+    can = [family.title for family in FAMILIES.values() if not set(needs) - set(family.abilities)]
+    st.info(f"There is no trained run to look into yet. Train one of these first: {', '.join(can)}.")
+    if st.button("Train a model", type="primary", icon=":material/model_training:"):
+        state.go("train")
+    st.stop()

@@ -1,0 +1,79 @@
+"""The small read-only HTTP routes that the browser's components fetch from: no rerun, no widget, latest wins.
+
+    POST api/decode/<run>   float32 (n, L), little-endian  ->  uint8 (n, C, H, W), as the page shows images
+    GET  api/images/<run>?ids=1,2,3&what=original          ->  uint8 (n, C, H, W); what: original or reconstruction
+
+A refusal is one plain sentence with status 400. Runs are named by id, never by path.
+"""
+
+import numpy as np
+import streamlit as st
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from genmodels.config import UserError
+
+MOST = 512  # codes or images in one request
+
+
+def address(what: str, run_id: str) -> str:
+    """Where a component fetches from: the app may live under a path of its host."""
+    base = str(st.get_option("server.baseUrlPath") or "").strip("/")
+    return f"/{base}/api/{what}/{run_id}" if base else f"/api/{what}/{run_id}"
+
+
+def decoded(run_id: str, body: bytes) -> bytes:
+    """See the head of the file. Raises UserError."""
+    from genmodels.inside import open_inside
+    from genmodels.media import as_people_write
+    from genmodels.runs import by_id
+
+    inside = open_inside(by_id(run_id))
+    row = 4 * inside.latent_size
+    if not body or len(body) % row or len(body) > MOST * row:
+        raise UserError(f"Send 1 to {MOST} codes of {inside.latent_size} float32 numbers each.")
+    z = np.frombuffer(body, "<f4").reshape(-1, inside.latent_size)
+    if not np.isfinite(z).all():
+        raise UserError("A code has a value that is not a number.")
+    return as_people_write(inside.decode(z), inside.light).tobytes()
+
+
+def pictured(run_id: str, ids: str, what: str) -> bytes:
+    """See the head of the file. Raises UserError."""
+    from genmodels.inside import open_inside
+    from genmodels.media import as_people_write
+    from genmodels.runs import by_id
+
+    inside = open_inside(by_id(run_id))
+    wanted = [int(each) for each in ids.split(",") if each.isdecimal() and len(each) < 10]
+    if not 0 < len(wanted) <= MOST or max(wanted) >= len(inside.images):
+        raise UserError(f"Ask for 1 to {MOST} images by numbers below {len(inside.images)}.")
+    which = np.array(wanted)
+    images = inside.reconstruct(which) if what == "reconstruction" else inside.images[which]
+    return as_people_write(images, inside.light).tobytes()
+
+
+async def _decode(request: Request) -> Response:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MOST * 256 * 4:
+            return PlainTextResponse("That is more than one request may ask for.", 413)
+    return await _answer(decoded, request.path_params["run"], body)
+
+
+async def _images(request: Request) -> Response:
+    asked = request.query_params
+    return await _answer(pictured, request.path_params["run"], asked.get("ids", ""), asked.get("what", "original"))
+
+
+async def _answer(function, *words) -> Response:  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN002
+    try:
+        return Response(await run_in_threadpool(function, *words), media_type="application/octet-stream")
+    except UserError as error:
+        return PlainTextResponse(str(error), 400)
+
+
+ROUTES = [Route("/api/decode/{run}", _decode, methods=["POST"]), Route("/api/images/{run}", _images)]

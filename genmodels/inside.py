@@ -1,0 +1,138 @@
+"""A trained run opened to be looked into: its model, the codes of its test images, and the images themselves."""
+
+import threading
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from genmodels import data
+from genmodels.analysis.snapshot import centroids, codes, kl_per_dimension, latent_space, to_bytes
+from genmodels.config import UserError
+from genmodels.families.contract import abilities
+from genmodels.media import is_light_on_dark
+from genmodels.runs import Run
+from genmodels.training import Images, evaluating
+
+AT_ONCE = 1000  # codes that are decoded together
+DEAD = 0.01  # KL in nats, or variance of the codes without a posterior, below which a dimension says nothing
+
+
+@dataclass(frozen=True)
+class Inside:
+    """Shared by all who look: nothing in it is changed, trained or moved.
+
+    images: uint8 (N, C, H, W), the test images in their order. real: whether these are the true ones; where the
+    dataset is not on this machine, reconstructions stand in. means: float32 (N, L), log_vars: the same or None.
+    labels: int64 (N,). factors: float32 (N, F), F may be 0.
+    """
+
+    run: Run
+    model: Any
+    images: np.ndarray
+    real: bool
+    means: np.ndarray
+    log_vars: np.ndarray | None
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    factors: np.ndarray
+    factor_names: tuple[str, ...]
+
+    @property
+    def latent_size(self) -> int:
+        return self.means.shape[1]
+
+    @cached_property
+    def light(self) -> bool:
+        """Whether images are shown inverted, as dark ink on light paper."""
+        return is_light_on_dark(self.images[:500])
+
+    @cached_property
+    def kl(self) -> np.ndarray | None:
+        """Mean KL of each dimension, (L,) nats; None without a posterior."""
+        return None if self.log_vars is None else kl_per_dimension(self.means, self.log_vars)
+
+    @cached_property
+    def importance(self) -> np.ndarray:
+        """What each dimension carries, (L,): its KL in nats, or the variance of the codes without a posterior."""
+        return self.means.var(0) if self.kl is None else self.kl
+
+    @cached_property
+    def order(self) -> np.ndarray:
+        """Dimensions, the one that carries most first. (L,)."""
+        return np.argsort(-self.importance, kind="stable")
+
+    @cached_property
+    def active(self) -> int:
+        """How many dimensions of `order` are not dead."""
+        return int((self.importance > DEAD).sum())
+
+    @cached_property
+    def spread(self) -> np.ndarray:
+        """Centre and standard deviation of the codes to sample from: N(0, I) with a posterior. (2, L)."""
+        if self.log_vars is not None:
+            return np.stack([np.zeros(self.latent_size), np.ones(self.latent_size)]).astype(np.float32)
+        return np.stack([self.means.mean(0), self.means.std(0)])
+
+    @cached_property
+    def centroids(self) -> np.ndarray:
+        """The mean code of each class; not a number for a class without images. (classes, L)."""
+        return centroids(self.means, self.labels, len(self.classes))
+
+    def encode(self, images: np.ndarray) -> np.ndarray:
+        """Codes without noise. uint8 (N, C, H, W) -> float32 (N, L)."""
+        return codes(self.model, torch.from_numpy(np.ascontiguousarray(images)))["means"]
+
+    def decode(self, z: np.ndarray) -> np.ndarray:
+        """Mean images. (N, L) -> uint8 (N, C, H, W)."""
+        return _decode(self.model, z)
+
+    def reconstruct(self, which: np.ndarray) -> np.ndarray:
+        """The model's copies of these test images. int (n,) -> uint8 (n, C, H, W)."""
+        return self.decode(self.means[which])
+
+
+def _decode(model: Any, z: np.ndarray) -> np.ndarray:
+    with evaluating(model):
+        parts = [model.decode(part) for part in torch.from_numpy(np.asarray(z, np.float32)).split(AT_ONCE)]
+        return np.concatenate([to_bytes(part) for part in parts])
+
+
+def open_inside(run: Run) -> Inside:
+    """The run, from memory where it was opened before and has not learned since. Raises UserError."""
+    weights, latents = run.path / "weights.safetensors", run.path / "latents.npz"
+    stamps = tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in (weights, latents))
+    with _one_at_a_time:
+        return _opened(run.path, stamps)
+
+
+_one_at_a_time = threading.Lock()
+
+
+@lru_cache(maxsize=6)
+def _opened(path: Any, stamps: tuple[int, ...]) -> Inside:
+    run = Run(path)
+    config, model = run.config, run.model
+    if "encode" not in abilities(model):
+        raise UserError(f"The run {run.id} cannot encode images, so it has no latent space to look into.")
+    known, dataset, test = run.arrays("latents"), None, None
+    if data.is_present(config.dataset):
+        dataset = data.load(config.dataset, config.size, config.channels, config.seed)
+        test = Images.of(dataset, "test")
+        if dataset.shape != config.shape or ("labels" in known and len(known["labels"]) != len(test.labels)):
+            dataset = test = None  # changed since: what the run kept of it still holds
+    if not {"means", "labels"} <= set(known):
+        if test is None:
+            raise UserError(f"The dataset of run {run.id} is not on this machine: fetch it on the Data page.")
+        known = latent_space(model, test, len(config.classes))
+    if not np.isfinite(known["means"]).all():
+        raise UserError(f"The codes of run {run.id} are not numbers, so there is nothing to look at: train it again.")
+    images = test.images.numpy() if test is not None else _decode(model, known["means"])
+    none = np.zeros((len(images), 0), np.float32)
+    return Inside(
+        run, model, images, test is not None, known["means"].astype(np.float32), known.get("log_vars"),
+        known["labels"], config.classes or ("all",), dataset.factors[dataset.span("test")] if dataset else none,
+        dataset.factor_names if dataset else (),
+    )  # fmt: skip
