@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Any
 
 import torch
@@ -16,35 +16,37 @@ def adam(parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.opti
     return torch.optim.Adam(parameters, learning_rate, fused=True)
 
 
-class Float32(nn.Module):
-    """Leaves mixed precision: a sum over hundreds of pixels in bfloat16 would keep two digits."""
+class DenseProducts(torch.autograd.Function):
+    """Linear layers one after another, each with its ReLU where asked, in bfloat16 with float32 weights and gradients.
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x.float()
-
-
-class DenseProduct(torch.autograd.Function):
-    """x W^T + b, then ReLU where asked, in bfloat16 with float32 weights and float32 gradients of them.
-
-    What autocast does to `nn.Linear` and `nn.ReLU`, without a dozen small operations on either way.
+    What autocast does to `nn.Linear` and `nn.ReLU`, as one step of autograd instead of a dozen for each layer.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
-        x16, weight16 = x.bfloat16(), weight.bfloat16()
-        y = torch.addmm(bias.bfloat16(), x16, weight16.t())
-        if relu:
-            y.relu_()
-        ctx.save_for_backward(x16, weight16, y if relu else None)
-        ctx.dtype = x.dtype
-        return y
+    def forward(ctx: Any, x: Tensor, relus: tuple[bool, ...], *parameters: Tensor) -> Tensor:
+        y, saved = x.bfloat16(), []
+        for relu, weight, bias in zip(relus, parameters[::2], parameters[1::2], strict=True):
+            weight16 = weight.bfloat16()
+            saved += [y, weight16]
+            y = torch.addmm(bias.bfloat16(), y, weight16.t())
+            if relu:
+                y.relu_()
+        ctx.save_for_backward(*saved, y)
+        ctx.relus, ctx.dtype = relus, x.dtype
+        return y.float()
 
     @staticmethod
-    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None]:
-        x16, weight16, y = ctx.saved_tensors
-        slope = slopes[0] if y is None else slopes[0] * (y > 0)
-        to_x = (slope @ weight16).to(ctx.dtype) if ctx.needs_input_grad[0] else None
-        return to_x, (slope.t() @ x16).float(), slope.sum(0, dtype=torch.float32), None
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
+        *saved, y = ctx.saved_tensors
+        slope, found = slopes[0].bfloat16(), []
+        for number in reversed(range(len(ctx.relus))):
+            x, weight = saved[2 * number : 2 * number + 2]
+            if ctx.relus[number]:
+                slope = torch.ops.aten.threshold_backward(slope, y, 0)  # eight times as fast as a product with a mask
+            found += [slope.sum(0, dtype=torch.float32), (slope.t() @ x).float()]
+            wanted = number > 0 or ctx.needs_input_grad[0]
+            slope, y = slope @ weight if wanted else slope, x
+        return slope.to(ctx.dtype) if ctx.needs_input_grad[0] else None, None, *found[::-1]
 
 
 class Dense(nn.Linear):
@@ -55,29 +57,55 @@ class Dense(nn.Linear):
         self.relu = relu
 
     def forward(self, x: Tensor) -> Tensor:
-        kind = x.device.type
-        if torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.bfloat16:
-            with torch.autocast(kind, enabled=False):
-                return DenseProduct.apply(x, self.weight, self.bias, self.relu)
         y = super().forward(x)
         return y.relu() if self.relu else y
 
 
-def mlp(*sizes: int) -> nn.Sequential:
-    """Linear layers of the given sizes with ReLU between them. (N, sizes[0]) -> (N, sizes[-1]), float32."""
+class Layers(nn.Sequential):
+    """Layers one after another, float32 at both ends; inside, where training asks for it, products in bfloat16.
+
+    Only networks leave float32, never a loss: a sum over hundreds of pixels in bfloat16 would keep two digits.
+    """
+
+    in_bfloat16 = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (self.in_bfloat16 and self.training):
+            return super().forward(x)
+        with torch.autocast(x.device.type, torch.bfloat16):
+            for dense, group in groupby(self, lambda layer: isinstance(layer, Dense)):
+                layers: list[Any] = list(group)
+                if dense:
+                    parameters = [parameter for layer in layers for parameter in (layer.weight, layer.bias)]
+                    x = DenseProducts.apply(x, tuple(layer.relu for layer in layers), *parameters)
+                else:
+                    for layer in layers:
+                        x = layer(x)
+        return x.float()
+
+
+def set_bfloat16(model: nn.Module, wanted: bool) -> None:
+    """Let the networks of a model compute their products in bfloat16 while they train, or not."""
+    for module in model.modules():
+        if isinstance(module, Layers):
+            module.in_bfloat16 = wanted
+
+
+def mlp(*sizes: int) -> Layers:
+    """Linear layers of the given sizes with ReLU between them. (N, sizes[0]) -> (N, sizes[-1])."""
     pairs = list(pairwise(sizes))
     layers = [Dense(*pair, relu=number < len(pairs)) for number, pair in enumerate(pairs, 1)]
-    return nn.Sequential(*layers, Float32())
+    return Layers(*layers)
 
 
-def mlp_encoder(shape: Shape, hidden: tuple[int, ...], outputs: int) -> nn.Sequential:
+def mlp_encoder(shape: Shape, hidden: tuple[int, ...], outputs: int) -> Layers:
     """(N, C, H, W) -> (N, outputs) through hidden layers of the given sizes."""
-    return nn.Sequential(nn.Flatten(), *mlp(math.prod(shape), *hidden, outputs))
+    return Layers(nn.Flatten(), *mlp(math.prod(shape), *hidden, outputs))
 
 
-def mlp_decoder(latent_size: int, hidden: tuple[int, ...], shape: Shape) -> nn.Sequential:
+def mlp_decoder(latent_size: int, hidden: tuple[int, ...], shape: Shape) -> Layers:
     """(N, latent_size) -> (N, C, H, W), unbounded, through hidden layers of the given sizes."""
-    return nn.Sequential(*mlp(latent_size, *hidden, math.prod(shape)), nn.Unflatten(1, shape))
+    return Layers(*mlp(latent_size, *hidden, math.prod(shape)), nn.Unflatten(1, shape))
 
 
 def conv_grids(shape: Shape, width: int) -> list[Shape]:
@@ -90,13 +118,13 @@ def conv_grids(shape: Shape, width: int) -> list[Shape]:
     return grids
 
 
-def conv_encoder(shape: Shape, width: int, hidden_size: int, outputs: int) -> nn.Sequential:
+def conv_encoder(shape: Shape, width: int, hidden_size: int, outputs: int) -> Layers:
     """(N, C, H, W) -> (N, outputs): strided 3x3 convolutions, then one hidden layer. Any H and W."""
     grids = conv_grids(shape, width)
     layers: list[nn.Module] = []
     for (inputs, _, _), (channels, _, _) in pairwise(grids):
         layers += [nn.Conv2d(inputs, channels, 3, stride=2, padding=1), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Flatten(), *mlp(math.prod(grids[-1]), hidden_size, outputs))
+    return Layers(*layers, nn.Flatten(), *mlp(math.prod(grids[-1]), hidden_size, outputs))
 
 
 class Crop(nn.Module):
@@ -110,7 +138,7 @@ class Crop(nn.Module):
         return x[..., : self.height, : self.width]
 
 
-def conv_decoder(latent_size: int, hidden_size: int, width: int, shape: Shape) -> nn.Sequential:
+def conv_decoder(latent_size: int, hidden_size: int, width: int, shape: Shape) -> Layers:
     """(N, latent_size) -> (N, C, H, W), unbounded: the mirror of `conv_encoder`.
 
     Each doubling is one 3x3 convolution on the small grid and a pixel shuffle (Shi et al., 2016,
@@ -124,4 +152,4 @@ def conv_decoder(latent_size: int, hidden_size: int, width: int, shape: Shape) -
     ]  # fmt: skip
     for (inputs, _, _), (channels, height, wide) in pairwise(grids):
         layers += [nn.Conv2d(inputs, 4 * channels, 3, padding=1), nn.PixelShuffle(2), Crop(height, wide), nn.ReLU()]
-    return nn.Sequential(*layers[:-1], Float32())
+    return Layers(*layers[:-1])

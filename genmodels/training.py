@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from genmodels.config import Schedule, UserError
 from genmodels.data.dataset import Dataset, Part
 from genmodels.families.contract import Batch, Update
+from genmodels.nn import set_bfloat16
 
 
 class DivergedError(UserError):
@@ -187,7 +188,7 @@ def train(model: nn.Module, data: Images, schedule: Schedule, state: State) -> I
     count, size = len(data.images), min(schedule.batch_size, len(data.images))
     per_epoch = steps_per_epoch(count, schedule.batch_size)
     device = data.images.device
-    bfloat16 = use_bfloat16(schedule.precision, device)
+    set_bfloat16(model, use_bfloat16(schedule.precision, device))
     update, step, before = updater(state, schedule), model.step, time.perf_counter()
     permutation, permuted = torch.empty(0), -1
     model.train()
@@ -200,8 +201,7 @@ def train(model: nn.Module, data: Images, schedule: Schedule, state: State) -> I
         chosen = permutation[place_in_epoch * size : (place_in_epoch + 1) * size]
         images, labels = data.images.index_select(0, chosen), data.labels.index_select(0, chosen)
         batch = Batch(scaled(images), labels, state.generator, state.step)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
-            losses = step(batch, update)  # type: ignore[operator]
+        losses = step(batch, update)  # type: ignore[operator]
         state.step += 1
         now = time.perf_counter()
         state.seconds, before = state.seconds + now - before, now

@@ -25,7 +25,7 @@ from genmodels.config import Schedule
 from genmodels.families import build, vae
 from genmodels.families.contract import Batch
 from genmodels.jobs import KEEP_MEMORY
-from genmodels.nn import Shape
+from genmodels.nn import Shape, set_bfloat16
 from genmodels.threads import ThreadChooser
 from genmodels.training import Images, State, measure, place, scaled, train
 
@@ -134,6 +134,7 @@ def bare(images: Images, config: vae.Config, seconds: float) -> float:
     """The same products as ours in the shortest loop that can be written by hand, with nothing around it."""
     model = place(build("vae", config, SHAPE, 10), torch.device("cpu"))
     generator, optimizer = torch.Generator().manual_seed(0), model.optimizers()["vae"]
+    set_bfloat16(model, torch.cpu._is_avx512_bf16_supported())
     chooser = ThreadChooser(CORES)
 
     def update(loss: torch.Tensor, name: str) -> None:
@@ -145,8 +146,7 @@ def bare(images: Images, config: vae.Config, seconds: float) -> float:
     while True:
         for chosen in torch.randperm(len(images.images)).split(BATCH):
             batch = Batch(scaled(images.images[chosen]), images.labels[chosen], generator, 0)
-            with torch.autocast("cpu", torch.bfloat16, enabled=torch.cpu._is_avx512_bf16_supported()):
-                model.step(batch, update)
+            model.step(batch, update)
             seen, step = seen + len(chosen), step + 1
             now = time.perf_counter() - started
             chooser.tick(now, step)

@@ -1,58 +1,81 @@
 """Blocks: the fast forms compute what the plain ones do."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genmodels.nn import Dense, conv_grids
+from genmodels.nn import Dense, Layers, conv_grids, set_bfloat16
 
 
 def seeded(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def gradients(layer: Dense, x: Tensor, autocast: bool) -> list[Tensor]:
-    x = x.clone().requires_grad_()
-    layer.zero_grad()
-    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        y = layer(x)
-    (y.float() * seeded(*y.shape, seed=9)).sum().backward()
-    return [y.float(), x.grad, layer.weight.grad, layer.bias.grad]
+RELUS = [(True, False), (False, True), (True, True)]
 
 
-@pytest.mark.parametrize("relu", [True, False])
-def test_dense_in_bfloat16_is_the_linear_layer_up_to_rounding(relu: bool) -> None:
+def network(relus: tuple[bool, bool]) -> Layers:
     torch.manual_seed(0)
-    layer, x = Dense(40, 30, relu), seeded(64, 40)
-    plain = F.linear(x, layer.weight, layer.bias)
-    assert torch.equal(layer(x), plain.relu() if relu else plain)
-    for rough, exact in zip(gradients(layer, x, True), gradients(layer, x, False), strict=True):
+    return Layers(Dense(40, 30, relus[0]), Dense(30, 20, relus[1]))
+
+
+def plain(network: Layers, x: Tensor) -> Tensor:
+    for layer in network:
+        x = F.linear(x, layer.weight, layer.bias)
+        x = x.relu() if layer.relu else x
+    return x
+
+
+def gradients(network: Layers, x: Tensor, function: Callable[[Tensor], Tensor]) -> list[Tensor]:
+    x = x.clone().requires_grad_()
+    network.zero_grad()
+    y = function(x).float()
+    (y * seeded(*y.shape, seed=9)).sum().backward()
+    return [y, x.grad, *(parameter.grad.clone() for parameter in network.parameters())]
+
+
+@pytest.mark.parametrize("relus", RELUS)
+def test_layers_in_bfloat16_are_the_linear_layers_up_to_rounding(relus: tuple[bool, bool]) -> None:
+    layers, x = network(relus), seeded(64, 40)
+    exact = gradients(layers, x, layers)
+    assert torch.equal(exact[0], plain(layers, x))
+    set_bfloat16(layers, True)
+    for rough, precise in zip(gradients(layers, x, layers), exact, strict=True):
         assert rough.dtype == torch.float32
-        assert (rough - exact).norm() < 0.02 * exact.norm()
+        assert not torch.equal(rough, precise)
+        assert (rough - precise).norm() < 0.15 * precise.norm()  # rounding moves some units across ReLU's corner
 
 
-@pytest.mark.parametrize("relu", [True, False])
-def test_dense_in_bfloat16_is_what_autocast_does(relu: bool) -> None:
-    torch.manual_seed(0)
-    layer, x = Dense(40, 30, relu), seeded(64, 40)
-    ours = gradients(layer, x, True)
-    x = x.clone().requires_grad_()
-    layer.zero_grad()
-    with torch.autocast("cpu", torch.bfloat16):
-        y = F.linear(x, layer.weight, layer.bias)
-        y = y.relu() if relu else y
-    (y.float() * seeded(*y.shape, seed=9)).sum().backward()
-    for mine, theirs in zip(ours, [y.float(), x.grad, layer.weight.grad, layer.bias.grad], strict=True):
-        assert torch.allclose(mine, theirs, rtol=0.01, atol=0.02)
+@pytest.mark.parametrize("relus", RELUS)
+def test_layers_in_bfloat16_are_what_autocast_does(relus: tuple[bool, bool]) -> None:
+    def autocast(x: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return plain(layers, x)
+
+    layers, x = network(relus), seeded(64, 40)
+    theirs = gradients(layers, x, autocast)
+    set_bfloat16(layers, True)
+    for mine, other in zip(gradients(layers, x, layers), theirs, strict=True):
+        assert torch.allclose(mine, other, rtol=0.01, atol=0.03)
+
+
+def test_bfloat16_is_for_training_alone() -> None:
+    layers, x = network((True, False)), seeded(8, 40)
+    set_bfloat16(layers, True)
+    assert torch.equal(layers.eval()(x), plain(layers, x))
+    set_bfloat16(layers, False)
+    assert torch.equal(layers.train()(x), plain(layers, x))
 
 
 def test_an_input_that_needs_no_gradient_gets_none() -> None:
-    layer, x = Dense(4, 3), seeded(2, 4)
-    with torch.autocast("cpu", torch.bfloat16):
-        layer(x).float().sum().backward()
+    layers, x = network((True, False)), seeded(2, 40)
+    set_bfloat16(layers, True)
+    layers(x).sum().backward()
     assert x.grad is None
-    assert layer.weight.grad is not None
+    assert all(parameter.grad is not None for parameter in layers.parameters())
 
 
 def test_a_convolution_and_a_pixel_shuffle_are_a_transposed_convolution() -> None:

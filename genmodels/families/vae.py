@@ -57,23 +57,30 @@ def binarize(x: Tensor, generator: torch.Generator) -> Tensor:
     # Sixteen random bits a pixel are ten times as fast as torch.bernoulli here, and off by less than 2e-5.
     words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None, generator=generator)
     bits = words.view(torch.int16)[: x.numel()].view(x.shape)
-    return (bits < (x * 65536 - 32768).to(torch.int32)).float()
+    # x - u for a uniform u in [0, 1), rounded up: 1 where u < x, else 0; a comparison takes three times as long.
+    return torch.add(x - 0.5, bits.float(), alpha=-(2**-16)).ceil_()
 
 
 class BernoulliLogLikelihood(torch.autograd.Function):
-    """log p(x; logits) of each pixel. Its slope in the logits is x - p: said here, autograd is spared six passes."""
+    """log p(x; logits), summed over pixels. Its slope in the logits is x - p: said here, autograd is spared six passes.
+
+    (N, D), (N, D) -> (N,).
+    """
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, x: Tensor) -> Tensor:
         p = logits.sigmoid()
         ctx.save_for_backward(p, x)
-        # x l - softplus(l), in steps that are vectorised on a processor: F.softplus is five times slower.
-        return logits * x - (logits.relu() - torch.maximum(p, 1 - p).log())
+        # x l - softplus(l), in steps that are vectorised on a processor: F.softplus is five times slower. Of factors
+        # that are at least 1/2, 32 are multiplied before the logarithm is taken: far from underflow.
+        factors = 1 - p
+        factors = torch.maximum(p, factors, out=factors).unflatten(1, (math.gcd(p.shape[1], 32), -1)).prod(1)
+        return torch.linalg.vecdot(logits, x) - logits.relu().sum(1) + factors.log().sum(1)
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None]:
         p, x = ctx.saved_tensors
-        return (x - p) * slopes[0], None
+        return (x - p).mul_(slopes[0].unsqueeze(1)), None
 
 
 def bernoulli_log_likelihood(logits: Tensor, x: Tensor) -> Tensor:
@@ -81,7 +88,7 @@ def bernoulli_log_likelihood(logits: Tensor, x: Tensor) -> Tensor:
 
     (N, C, H, W), (N, C, H, W) -> (N,), nats.
     """
-    return BernoulliLogLikelihood.apply(logits, x).flatten(1).sum(1)
+    return BernoulliLogLikelihood.apply(logits.flatten(1), x.flatten(1))
 
 
 def gaussian_log_likelihood(mean: Tensor, log_sigma: Tensor, x: Tensor) -> Tensor:
@@ -99,6 +106,7 @@ class Model(nn.Module):
         "reconstruction": "nats per image",
         "kl": "nats per image",
     }
+    STEERABLE: ClassVar = ("beta",)  # read from self.config at each step, so that it can be turned while it trains
 
     def __init__(self, config: Config, shape: Shape, classes: int) -> None:
         super().__init__()
