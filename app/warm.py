@@ -1,9 +1,10 @@
-"""What the server does beside answering: import torch before it is asked for, and collect garbage between reruns."""
+"""What the server does beside answering: import torch and have a worker ready before either is asked for, and collect
+garbage between reruns."""
 
 import gc
 import threading
 
-COLLECT_EVERY = 60.0  # seconds
+AGAIN = 30.0  # seconds
 
 
 def start() -> None:
@@ -13,11 +14,14 @@ def start() -> None:
 
 def _keep_warm() -> None:
     """The first page paints while this imports; then a collection walks over our objects only, not over torch's."""
+    from genmodels import jobs
     from genmodels.families import FAMILIES
 
     for family in FAMILIES.values():
         _ = family.Config
     gc.collect()
     gc.freeze()
-    while not threading.Event().wait(COLLECT_EVERY):
+    jobs.stand_by()
+    while not threading.Event().wait(AGAIN):
         gc.collect()
+        jobs.stand_by()  # the last one may have got its run

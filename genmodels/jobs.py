@@ -18,6 +18,7 @@ KEEP_MEMORY = {
 }
 
 _workers: list[subprocess.Popen[bytes]] = []  # kept so that ended ones are reaped
+_spare: list[subprocess.Popen[bytes]] = []  # at most one, with torch imported, that waits to be told its run
 
 
 def start(run: Run) -> None:
@@ -26,20 +27,35 @@ def start(run: Run) -> None:
         raise UserError(f"The run {run.id} is already {run.status().state}.")
     run.ask("run")
     run.write_status(at_last_point(run, state="queued"))
+    with disk_errors("log.txt"):
+        (run.path / "log.txt").touch()
     _workers[:] = [worker for worker in _workers if worker.poll() is None]
+    worker = next((spare for spare in _spare if spare.poll() is None), None) or _new_worker()
+    _spare.clear()
+    assert worker.stdin
+    worker.stdin.write(os.fsencode(run.path.absolute()))
+    worker.stdin.close()
+    _workers.append(worker)
+
+
+def stand_by() -> None:
+    """Have a worker ready that has imported torch, so that the next run starts at once. Cheap to call often."""
+    if not _spare or _spare[0].poll() is not None:
+        _spare[:] = [_new_worker()]
+
+
+def _new_worker() -> subprocess.Popen[bytes]:
+    """A process that reads the path of its run from its input, and ends if there never is one."""
     # The worker finds this very package, from whatever folder the app was started.
     path = filter(None, [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH")])
-    with disk_errors("log.txt"), (run.path / "log.txt").open("ab") as log:
-        _workers.append(
-            subprocess.Popen(
-                [sys.executable, "-u", "-m", "genmodels.worker", str(run.path)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env=KEEP_MEMORY | os.environ | {"PYTHONPATH": os.pathsep.join(path)},
-            )
-        )
+    return subprocess.Popen(
+        [sys.executable, "-u", "-m", "genmodels.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env=KEEP_MEMORY | os.environ | {"PYTHONPATH": os.pathsep.join(path)},
+    )
 
 
 def pause(run: Run) -> None:

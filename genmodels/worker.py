@@ -1,10 +1,12 @@
-"""One training process: `python -m genmodels.worker RUN`. It outlives the tab, the reload and the server.
+"""One training process: `python -m genmodels.worker [RUN]`. It outlives the tab, the reload and the server.
 
-A worker holds its run's lock for life, waits in the queue for a slot, trains, and obeys the run's request.json.
+Without RUN it gets ready to train and waits for the path on its input: so it can be started before it is needed. A
+worker holds its run's lock for life, waits in the queue for a slot, trains, and obeys the run's request.json.
 """
 
 import contextlib
 import os
+import select
 import signal
 import sys
 import time
@@ -146,15 +148,32 @@ def run_to_end(run: Run) -> Iterator[Status]:
             raise
 
 
-def main(path: Path) -> int:
+def told() -> Path | None:
+    """The run's path from the input, None where the starter has gone. Who has to wait imports what takes time."""
+    if os.name == "nt" or not select.select([sys.stdin], [], [], 0)[0]:
+        import genmodels.session  # noqa: F401
+
+    path = os.fsdecode(sys.stdin.buffer.read())
+    if not path:
+        return None
+    log = os.open(Path(path) / "log.txt", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    for stream in (1, 2):  # also what native code says
+        os.dup2(log, stream)
+    return Path(path)
+
+
+def main(path: Path | None) -> int:
+    if hasattr(os, "nice"):
+        os.nice(10)  # the page that watches answers first
+    path = path or told()
+    if path is None:
+        return 0
     run = Run(path)
 
     def stop(signum: int, frame: FrameType | None) -> None:
         run.ask("stop")
 
     signal.signal(signal.SIGTERM, stop)
-    if hasattr(os, "nice"):
-        os.nice(10)  # the page that watches answers first
     try:
         said = -LOG_EVERY
         for status in run_to_end(run):
@@ -168,4 +187,4 @@ def main(path: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else None))

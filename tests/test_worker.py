@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -121,6 +122,54 @@ def test_a_worker_outlives_the_process_that_started_it(new_run) -> None:
     wait_until(lambda: run.status().step > step)
     jobs.stop(run)
     wait_until(in_state(run, "stopped"))
+
+
+@pytest.fixture
+def spare() -> Iterator[subprocess.Popen[bytes]]:
+    """The worker that stands by; ended with the test if nobody took it."""
+    jobs.stand_by()
+    (waiting,) = jobs._spare
+    yield waiting
+    for left in jobs._spare:
+        left.kill()
+        left.wait()
+    jobs._spare.clear()
+
+
+def test_a_worker_that_stands_by_takes_the_next_run(spare, started) -> None:
+    jobs.stand_by()
+    assert jobs._spare == [spare], "one is enough"
+    run = started(**LONG)
+    wait_until(trains(run))
+    assert run.status().pid == spare.pid
+    assert not jobs._spare
+    jobs.stop(run)
+    wait_until(in_state(run, "stopped"))
+    wait_until(lambda: spare.poll() == 0)
+    assert "images/s" in (run.path / "log.txt").read_text()
+
+
+def test_a_spare_that_was_killed_is_not_waited_for(spare, started) -> None:
+    spare.kill()
+    spare.wait()
+    run = started(**LONG)
+    wait_until(trains(run))
+    assert run.status().pid != spare.pid
+
+
+def test_a_spare_ends_with_the_one_who_started_it() -> None:
+    script = "from genmodels import jobs; jobs.stand_by(); print(jobs._spare[0].pid)"
+    said = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
+
+    def gone() -> bool:
+        try:
+            os.kill(int(said), 0)
+        except ProcessLookupError:
+            return True
+        stat = Path(f"/proc/{said.strip()}/stat")
+        return stat.exists() and stat.read_text().split()[2] == "Z"  # ended, and not yet reaped
+
+    wait_until(gone)
 
 
 def test_after_kill_9_a_resumed_run_is_the_one_that_never_stopped(new_run, started) -> None:
