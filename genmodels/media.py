@@ -1,11 +1,13 @@
-"""Pictures as bytes: grids of images, enlarged by whole factors so that a pixel stays a square."""
+"""Pictures as bytes: grids, GIFs and films of images, enlarged by whole factors so that a pixel stays a square."""
 
 import io
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
 
 PAPER = 255  # what shows between the pictures of a grid
+QUICKEST = 0.02  # seconds a frame of a GIF is shown at least: browsers slow down what asks for less
 
 
 def is_light_on_dark(images: np.ndarray) -> bool:
@@ -31,9 +33,7 @@ def grid(images: np.ndarray, columns: int, scale: int = 1, pad: int = 1) -> np.n
 
     uint8 (N, C, H, W), C 1 or 3 -> uint8 (H', W') or (H', W', 3). The last row is filled up with white.
     """
-    if images.ndim != 4 or images.shape[1] not in (1, 3) or images.dtype != np.uint8 or not len(images):
-        raise ValueError(f"a grid takes uint8 images (N, 1 or 3, H, W), not {images.dtype} {images.shape}")
-    images = enlarge(images, scale)
+    images = enlarge(_checked(images), scale)
     count, channels, height, width = images.shape
     rows = -(-count // columns)
     sheet = np.full((rows * columns, channels, height + pad, width + pad), PAPER, np.uint8)
@@ -63,3 +63,63 @@ def png(image: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
+
+
+def film_strip(frames: np.ndarray, count: int, columns: int = 10, scale: int = 1, pad: int = 1) -> np.ndarray:
+    """`count` frames at even distances, the first and the last among them, as a grid to be read like a page.
+
+    uint8 (N, C, H, W) -> uint8 (H', W') or (H', W', 3). Fewer where there are fewer frames.
+    """
+    chosen = np.linspace(0, len(frames) - 1, max(1, min(count, len(frames)))).round().astype(int)
+    return grid(frames[chosen], min(columns, len(chosen)), scale, pad)
+
+
+def gif(frames: np.ndarray, seconds_per_frame: float = 0.05, scale: int = 1) -> bytes:
+    """An endless GIF. Grey values are kept as they are; colours share one palette of 256, so that nothing flickers.
+
+    uint8 (N, C, H, W), C 1 or 3. No frame is stretched for itself. Times are hundredths of a second, 0.02 at least.
+    """
+    first, *others = _pages(enlarge(_checked(frames), scale))
+    pace = 10 * round(100 * max(seconds_per_frame, QUICKEST))
+    buffer = io.BytesIO()
+    first.save(buffer, "GIF", save_all=True, append_images=others, duration=pace, loop=0, optimize=False)
+    return buffer.getvalue()
+
+
+def mp4(frames: np.ndarray, frames_per_second: float = 20, scale: int = 1) -> bytes:
+    """A film that every browser plays (H.264, 4:2:0). uint8 (N, C, H, W), C 1 or 3.
+
+    The codec wants even sides: where one is odd, the last row or column is repeated.
+    """
+    import imageio.v3 as imageio
+
+    frames = enlarge(_checked(frames), scale).transpose(0, 2, 3, 1)
+    frames = np.pad(frames, [(0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)], "edge")
+    grey = frames.shape[3] == 1
+    return imageio.imwrite(
+        "<bytes>",
+        np.ascontiguousarray(frames[..., 0] if grey else frames),
+        extension=".mp4",
+        plugin="pyav",
+        codec="libx264",
+        fps=frames_per_second,
+        in_pixel_format="gray" if grey else "rgb24",
+        out_pixel_format="yuv420p",
+    )
+
+
+def _checked(images: np.ndarray) -> np.ndarray:
+    if images.ndim != 4 or images.shape[1] not in (1, 3) or images.dtype != np.uint8 or not len(images):
+        raise ValueError(f"uint8 images (N, 1 or 3, H, W) are needed, not {images.dtype} {images.shape}")
+    return images
+
+
+def _pages(images: np.ndarray) -> Iterator[Image.Image]:
+    """Images as a GIF holds them: grey, or by a palette found on a few dozen of them."""
+    if images.shape[1] == 1:
+        yield from map(Image.fromarray, images[:, 0])
+        return
+    some = images[:: -(-len(images) // 64)]
+    palette = Image.fromarray(grid(some, 8, pad=0)).quantize(256, Image.Quantize.MEDIANCUT)
+    for image in images.transpose(0, 2, 3, 1):
+        yield Image.fromarray(image).quantize(palette=palette, dither=Image.Dither.NONE)

@@ -2,6 +2,7 @@
 
 import io
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given
@@ -64,3 +65,73 @@ def test_strokes_become_dark_on_light_and_photos_stay():
     assert not media.is_light_on_dark(np.zeros((4, 3, 8, 8), np.uint8))
     assert np.array_equal(media.as_people_write(digits, True), 255 - digits)
     assert media.as_people_write(photo, False) is photo
+
+
+def frames(count: int, channels: int, height: int = 9, width: int = 7) -> np.ndarray:
+    """A bright square that moves over a ramp."""
+    found = np.zeros((count, channels, height, width), np.uint8)
+    found += np.linspace(0, 200, width, dtype=np.uint8)
+    for number, frame in enumerate(found):
+        frame[0, number % height, :3] = 250
+    return found
+
+
+def test_a_grey_gif_keeps_every_value_and_its_times():
+    moving = frames(5, 1)
+    found = Image.open(io.BytesIO(media.gif(moving, 0.04, 2)))
+    assert (found.n_frames, found.info["loop"], found.info["duration"]) == (5, 0, 40)
+    for number in range(5):
+        found.seek(number)
+        assert np.array_equal(np.asarray(found.convert("L")), media.enlarge(moving, 2)[number, 0])
+
+
+def test_a_gif_is_never_stretched_frame_by_frame():
+    faint = np.full((2, 1, 8, 8), 3, np.uint8)
+    faint[1, 0, 0, 0] = 9
+    found = Image.open(io.BytesIO(media.gif(faint)))
+    found.seek(1)
+    assert np.asarray(found.convert("L")).max() == 9
+
+
+def test_frames_that_stand_still_last_as_long_as_they_should():
+    still = np.repeat(frames(2, 1), [4, 1], axis=0)
+    found, shown = Image.open(io.BytesIO(media.gif(still, 0.05))), 0
+    for number in range(found.n_frames):
+        found.seek(number)
+        shown += found.info["duration"]
+    assert shown == 5 * 50
+
+
+def test_a_colour_gif_has_one_palette_near_the_truth():
+    moving = frames(6, 3)
+    found = Image.open(io.BytesIO(media.gif(moving, 0.05)))
+    for number in range(6):
+        found.seek(number)
+        wrong = np.abs(np.asarray(found.convert("RGB")).astype(int) - moving[number].transpose(1, 2, 0))
+        assert wrong.mean() < 3
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_mp4_plays_every_frame_with_even_sides(channels: int):
+    moving = frames(6, channels)
+    with av.open(io.BytesIO(media.mp4(moving, 10, 3))) as film:
+        stream = film.streams.video[0]
+        assert (stream.width, stream.height, stream.average_rate) == (22, 28, 10)
+        assert stream.codec_context.pix_fmt == "yuv420p"
+        seen = [frame.to_ndarray(format="rgb24") for frame in film.decode(stream)]
+    assert len(seen) == 6
+    truth = media.enlarge(moving, 3).transpose(0, 2, 3, 1)
+    assert np.abs(np.stack(seen)[:, :27, :21].astype(int) - truth).mean() < 12
+
+
+def test_a_film_strip_has_the_first_and_the_last_frame():
+    numbers = np.arange(9, dtype=np.uint8).reshape(9, 1, 1, 1)
+    assert media.film_strip(numbers, 3, pad=0).ravel().tolist() == [0, 4, 8]
+    assert media.film_strip(numbers, 4, columns=2, pad=0).tolist() == [[0, 3], [5, 8]]
+    assert media.film_strip(numbers[:2], 5, pad=0).ravel().tolist() == [0, 1], "fewer where there are fewer"
+
+
+@pytest.mark.parametrize("write", [media.gif, media.mp4])
+def test_no_frames_are_no_film(write):
+    with pytest.raises(ValueError, match="uint8 images"):
+        write(np.zeros((0, 1, 8, 8), np.uint8))

@@ -1,0 +1,199 @@
+// A film of one or two runs on the same tour: play, pause, scrub; what the meter says of the frame stands beside it.
+
+export default function ({ data, parentElement, setStateValue }) {
+  const root = parentElement.querySelector(".player");
+  const player = (root.film ??= new Player(root));
+  player.send = (frame) => setStateValue("frame", frame);
+  player.load(data);
+  // A rerun may tidy up and call again: only what has left the page is stopped.
+  return () => queueMicrotask(() => { if (!root.isConnected) player.close(); });
+}
+
+class Player {
+  constructor(root) {
+    this.root = root;
+    this.find = (name) => root.querySelector(name);
+    this.frame = 0;
+    this.scrubber = this.find(".scrubber");
+    this.scrubber.oninput = () => { this.pause(); this.show(Number(this.scrubber.value)); };
+    this.scrubber.onchange = () => this.settle();
+    this.scrubber.onkeydown = (event) => {
+      if (event.key !== " ") return;
+      event.preventDefault();
+      this.toggle();
+    };
+    this.find(".play").onclick = () => this.toggle();
+    this.watch = new ResizeObserver(() => this.about && this.resize());
+    this.watch.observe(root);
+  }
+
+  async load(data) {
+    const { about, arrays } = unpack(data), version = JSON.stringify(about);
+    if (version === this.version) return;
+    const fresh = !this.about;
+    Object.assign(this, { about, version });
+    this.runs = about.runs.map((run, number) => {
+      const probabilities = arrays[`probabilities${number}`];
+      return { ...run, probabilities, reads: readings(probabilities, about) };
+    });
+    const sheets = this.runs.map((_, number) => new Blob([arrays[`sheet${number}`]], { type: "image/png" }));
+    const pictures = Promise.all(sheets.map((sheet) => createImageBitmap(sheet)));
+    this.build();
+    const known = await pictures;
+    if (this.about !== about) return; // another tour came meanwhile
+    this.runs.forEach((run, number) => { run.picture = known[number]; });
+    this.scrubber.max = about.count - 1;
+    this.resize();
+    this.show(Math.min(fresh ? about.start : this.frame, about.count - 1));
+    this.root.dataset.ready = about.version;
+  }
+
+  build() {
+    const screens = this.find(".screens"), strips = this.find(".strips");
+    screens.replaceChildren(...this.runs.map((run) => {
+      const screen = make("figure", "screen");
+      run.screen = screen.appendChild(make("canvas"));
+      run.screen.setAttribute("role", "img");
+      run.said = screen.appendChild(make("div", "said"));
+      return screen;
+    }));
+    strips.replaceChildren(...this.runs.map((run) => {
+      const strip = make("figure", "strip");
+      run.strip = strip.appendChild(make("canvas"));
+      run.strip.setAttribute("role", "img");
+      run.strip.setAttribute("aria-label", run.sentence);
+      run.strip.onpointerdown = run.strip.onpointermove = (event) => this.point(event, run.strip);
+      run.strip.onpointerup = () => this.settle();
+      strip.appendChild(make("figcaption")).textContent = run.caption;
+      return strip;
+    }));
+  }
+
+  // Pictures are enlarged by whole factors, as far as the page has room.
+  resize() {
+    const wide = this.root.clientWidth, ratio = Math.ceil(window.devicePixelRatio || 1);
+    const room = this.runs.length > 1 ? Math.min(224, (wide - 16) / 2) : Math.min(280, wide);
+    for (const run of this.runs) {
+      const factor = Math.max(1, Math.floor((room - 2) / run.width));
+      run.screen.width = run.width * factor * ratio;
+      run.screen.height = run.height * factor * ratio;
+      run.screen.style.width = `${run.width * factor}px`;
+    }
+    this.show(this.frame);
+  }
+
+  show(frame) {
+    this.frame = frame;
+    const { about } = this, leg = about.names[about.legs[frame]];
+    for (const run of this.runs) {
+      if (run.picture) drawFrame(run, frame);
+      tell(run, about, frame);
+      run.screen.setAttribute("aria-label", `Frame ${frame + 1} of ${run.name}, ${leg}`);
+      drawStrip(run.strip, run, about, frame);
+    }
+    this.scrubber.value = frame;
+    this.scrubber.setAttribute("aria-valuetext", `frame ${frame + 1} of ${about.count}, ${leg}`);
+    this.find(".where").textContent = `${frame + 1} of ${about.count} · ${leg}`;
+  }
+
+  point(event, strip) {
+    if (event.type === "pointermove" && !event.buttons) return;
+    const box = strip.getBoundingClientRect(), place = (event.clientX - box.left) / box.width;
+    this.pause();
+    this.show(Math.min(this.about.count - 1, Math.max(0, Math.floor(place * this.about.count))));
+  }
+
+  toggle() {
+    if (this.timer) { this.pause(); this.settle(); return; }
+    const began = performance.now() - (this.frame * 1000) / this.about.pace;
+    const tick = (now) => {
+      const due = Math.floor(((now - began) * this.about.pace) / 1000);
+      const frame = Math.max(0, due) % this.about.count;
+      if (frame !== this.frame) this.show(frame);
+      this.timer = requestAnimationFrame(tick);
+    };
+    this.timer = requestAnimationFrame(tick);
+    this.label("⏸", "Pause");
+  }
+
+  pause() {
+    if (!this.timer) return;
+    cancelAnimationFrame(this.timer);
+    this.timer = 0;
+    this.label("▶", "Play");
+  }
+
+  label(sign, word) {
+    this.find(".play").textContent = sign;
+    this.find(".play").setAttribute("aria-label", word);
+  }
+
+  settle() { this.send(this.frame); }
+
+  close() {
+    this.pause();
+    this.watch.disconnect();
+    delete this.root.film;
+  }
+}
+
+// Length of the head, head, and the arrays where it says they lie: see `pack` on the Python side.
+function unpack(bytes) {
+  const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true), body = 4 + length;
+  const about = JSON.parse(new TextDecoder().decode(bytes.subarray(4, body))), arrays = {};
+  for (const [name, place] of Object.entries(about.arrays)) {
+    const [start, size] = place.slice(-2); // the kind stands before them: here all are bytes
+    arrays[name] = bytes.slice(body + start, body + start + size);
+  }
+  return { about, arrays };
+}
+
+function make(tag, name = "") {
+  const element = document.createElement(tag);
+  element.className = name;
+  return element;
+}
+
+// The class that each frame reads as.
+function readings(probabilities, { count, classes }) {
+  if (!probabilities) return [];
+  return Array.from({ length: count }, (_, frame) => ranked(probabilities, frame, classes.length)[0]);
+}
+
+function ranked(probabilities, frame, classes) {
+  const row = probabilities.subarray(frame * classes, (frame + 1) * classes);
+  return [...row.keys()].sort((a, b) => row[b] - row[a]);
+}
+
+function drawFrame({ screen, picture, width, height, columns }, frame) {
+  const pen = screen.getContext("2d");
+  pen.imageSmoothingEnabled = false;
+  const left = (frame % columns) * width, top = Math.floor(frame / columns) * height;
+  pen.drawImage(picture, left, top, width, height, 0, 0, screen.width, screen.height);
+}
+
+// What the meter says of this frame, in words and bars.
+function tell(run, about, frame) {
+  const lines = [], title = make("h4");
+  title.textContent = run.name;
+  if (run.probabilities) {
+    const best = ranked(run.probabilities, frame, about.classes.length).slice(0, 3);
+    const off = !about.ends[about.legs[frame]].includes(best[0]), said = make("p", "reads");
+    said.textContent = `Reads as ${about.classes[best[0]]}${off ? ", which is at neither end" : ""}`;
+    lines.push(said, ...best.map((c) => bar(about, c, run.probabilities[frame * about.classes.length + c] / 255)));
+  }
+  const near = make("p"), jump = make("p"), count = run.neighbours[frame];
+  near.textContent = `${count} real image${count === 1 ? "" : "s"} near`;
+  jump.textContent = `Jump ${run.jumps[frame].toFixed(1)} grey levels`;
+  run.said.replaceChildren(title, ...lines, near, jump);
+}
+
+function bar(about, c, share) {
+  const row = make("div", "bar"), name = make("span"), ink = make("i"), value = make("span");
+  name.textContent = about.classes[c];
+  ink.style.width = `${100 * share}%`;
+  ink.style.background = about.colours[c % about.colours.length];
+  value.textContent = `${Math.round(100 * share)}%`;
+  row.append(name, ink, value);
+  return row;
+}

@@ -1,0 +1,368 @@
+"""What the Transitions page is made of: its settings in the address, the tour of each run, and how both are drawn."""
+
+import base64
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import streamlit as st
+
+from app import look, panels, pictures, state
+from app.components.player import Film, player
+from genmodels import data, figures, media
+from genmodels.analysis import transitions
+from genmodels.analysis.judge import Judge, judge_of, train_judge
+from genmodels.analysis.transitions import Meter, Plan, Stops, Totals, Tour
+from genmodels.config import UserError
+from genmodels.inside import Inside, open_inside
+
+SIDE = 112  # pixels of a frame in a file, about: a whole factor of the model's own
+PER_LEG = 10  # frames of each leg on the film strip
+GAP = 8  # white pixels between two runs in one file
+KINDS = ("Class centroids", "Two test images")
+VIEWS = ("Player", "GIF", "MP4", "Film strip")
+IDEA = r"""
+A **tour** goes from the centroid $o$ of one class to the centroid $p$ of the next: $r(d) = o + d\,t$ with $t = p - o$
+and $d$ from 0 to 1. A centroid is the mean of the codes of a class's test images. A *spherical* path turns around the
+centre at constant speed, $\frac{\sin((1-d)\omega)}{\sin\omega}\hat o + \frac{\sin(d\omega)}{\sin\omega}\hat p$, while
+its distance from the centre changes linearly ([Shoemake 1985](https://doi.org/10.1145/325334.325242)). All frames are
+decoded together, and none is stretched for itself.
+
+The **meter** reads each frame with a network that was trained on real images only and never changes. A frame counts as
+*off* where it reads as a class at neither end of its leg. The *jump* is the mean change of a pixel since the frame
+before, in grey levels of 255. Put a second run beside it to test a claim: a class head, for instance, is said to keep
+transitions from crossing other classes.
+"""
+
+
+class Take(NamedTuple):
+    """One run on the tour. letter: what tells two runs apart where there is no room for their names, empty for one
+    alone. frames: uint8 (F, C, H, W), as the model makes them. within: the radius of the meter."""
+
+    letter: str
+    inside: Inside
+    judge: Judge | None
+    tour: Tour
+    frames: np.ndarray
+    meter: Meter
+    within: float
+
+    @property
+    def shown(self) -> np.ndarray:
+        return media.as_people_write(self.frames, self.inside.light)
+
+    @property
+    def name(self) -> str:
+        """A: VAE on MNIST · 1f2e3d4c."""
+        run = self.inside.run
+        name = f"{panels.heading(run.config)} · {look.name_of(run.id).rsplit(' · ', 1)[-1]}"
+        return f"{self.letter}: {name}" if self.letter else name
+
+
+def beside(inside: Inside) -> Inside | None:
+    """A second run on the same tour, `?run2=<id>`; only runs that know the same classes can be compared."""
+    asked = state.run_in_address("run2")
+    runs = [run for run in look.able("encode", "decode") if run.id != inside.run.id]
+    known = {run.id: run for run in runs if (run.config.classes or ("all",)) == inside.classes}
+    if asked and asked.id not in known:
+        why = "is the same run" if asked.id == inside.run.id else "does not know the same classes, or cannot be decoded"
+        st.info(state.plain(f"'{asked.id}' cannot stand beside this run: it {why}."))
+    ids = ["", *known]
+    chosen = st.selectbox(
+        "Beside it", ids, ids.index(asked.id) if asked and asked.id in known else 0,
+        lambda each: look.name_of(each) if each else "One run alone", key=f"choose-run2-{asked.id if asked else ''}",
+        help="A second run on the same tour: runs that know the same classes.", label_visibility="collapsed",
+    )  # fmt: skip
+    if chosen:
+        st.query_params["run2"] = chosen
+        return open_inside(known[chosen])
+    st.query_params.pop("run2", None)
+    return None
+
+
+def kind_form(inside: Inside) -> tuple[str, str]:
+    """Between what the tour goes, and what is shown of it."""
+    between = st.segmented_control(
+        "Between", KINDS, default=KINDS[len(inside.classes) < 2], required=True,
+        key="between", bind="query-params", label_visibility="collapsed",
+    )  # fmt: skip
+    view = st.segmented_control(
+        "View", VIEWS, default=VIEWS[0], required=True,
+        key="view", bind="query-params", label_visibility="collapsed",
+    )  # fmt: skip
+    return between, view
+
+
+def plan_form() -> tuple[Plan, bool, int]:
+    """How it goes from stop to stop, whether back to the first, and frames a second; all of it in the address."""
+    with st.popover("How it goes", icon=":material/tune:"):
+        back = st.toggle("Back to the first class at the end", True, key="back", bind="query-params")
+        frames = st.slider("Frames for each leg", 2, 120, 60, key="frames", bind="query-params")
+        hold = st.slider(
+            "Hold", 0, 30, 5, key="hold", bind="query-params", help="More frames at each stop; not measured."
+        )
+        path: transitions.Path = st.segmented_control(
+            "Path", ["straight", "spherical"], default="straight", required=True, key="path", bind="query-params",
+            help="Straight cuts through the middle of the latent space; spherical goes around its centre.",
+        )  # fmt: skip
+        easing: transitions.Easing = st.segmented_control(
+            "Easing", ["none", "smooth"], default="none", required=True, key="easing", bind="query-params",
+            help="Smooth: slow near the stops, so that more frames are spent there.",
+        )  # fmt: skip
+        pace = st.slider("Frames a second", 2, 50, 20, key="pace", bind="query-params")
+    return Plan(frames, hold, easing, path), back, pace
+
+
+def stops_form(inside: Inside, between: str, back: bool) -> Callable[[Inside], Stops]:
+    """What the tour goes through, as a function of the run: classes in an order, or two test images. UserError."""
+    if between == KINDS[1]:
+        return _images_form(inside)
+    unknown = [each for each in st.query_params.get_all("order") if each not in inside.classes]
+    if unknown:
+        st.warning(f"There is no class '{state.plain(unknown[0][:40])}' in this run, so the tour leaves it out.")
+    there = [name for c, name in enumerate(inside.classes) if (inside.labels == c).any()]
+    order = st.multiselect(
+        "In this order", list(inside.classes), there[:10], key="order", bind="query-params",
+        help="The order in which they are chosen. A class without test images has no centroid.",
+    )  # fmt: skip
+    numbers = [inside.classes.index(name) for name in order]
+    whole = numbers + numbers[:1] if back and len(numbers) > 2 else numbers
+    return lambda run: transitions.class_stops(run.centroids, run.classes, whole)
+
+
+def _images_form(inside: Inside) -> Callable[[Inside], Stops]:
+    last = len(inside.images) - 1
+    if not last:
+        raise UserError("This run has one test image only, and a tour needs two.")
+    chosen: list[int] = []
+    for place, (key, word) in zip(st.columns(2, width=420), {"from": "From", "to": "To"}.items(), strict=True):
+        with place:
+            number = st.number_input(
+                f"{word} test image", 0, last, min(last, len(chosen)), key=key, bind="query-params",
+                help=f"Its number, 0 to {last:,}, in the order of the test set.",
+            )  # fmt: skip
+            image, label = inside.images[number : number + 1], inside.classes[inside.labels[number]]
+            what = f"Test image {number}" if inside.real else f"The model's copy of test image {number}"
+            pictures.show(pictures.sheet(image, 64, inside.light, 1, 64), f"{what}, class {label}", str(label))
+            chosen.append(number)
+    names = tuple(f"image {number} ({inside.classes[inside.labels[number]]})" for number in chosen)
+
+    def stops(run: Inside) -> Stops:
+        if not np.array_equal(run.labels, inside.labels):
+            raise UserError("The two runs have other test images: tour between classes, or compare runs of one seed.")
+        return Stops(run.means[chosen], run.labels[chosen], names)
+
+    return stops
+
+
+def taken(inside: Inside, other: Inside | None, stops_of: Callable[[Inside], Stops], plan: Plan) -> list[Take]:
+    """The same tour through one run or two, decoded and measured. Raises UserError."""
+    found, judges = [], {}
+    for letter, each in [("A", inside), ("B", other)] if other else [("", inside)]:
+        name = each.run.config.dataset
+        if name not in judges:
+            judges[name] = judge_for(each)
+        found.append(_take(letter, each, judges[name], transitions.tour(stops_of(each), plan, each.spread[0])))
+    return found
+
+
+def _take(letter: str, inside: Inside, judge: Judge | None, tour: Tour) -> Take:
+    made = (inside.run.path / "weights.safetensors").stat().st_mtime_ns
+    within = _radius(inside.run.id, made, inside.means)
+    eyes = judge.facts.sha256 if judge else ""
+    frames, meter = _measured(inside.run.id, made, tour.codes.tobytes(), eyes, within, inside, tour, judge)
+    return Take(letter, inside, judge, tour, frames, meter, within)
+
+
+def notes(takes: Sequence[Take]) -> None:
+    """What could not go as planned, in one box."""
+    told = list(dict.fromkeys(note for each in takes for note in each.tour.notes))
+    more = [f"And {len(told) - 3} more legs like these."] if told[3:] else []
+    if told:
+        st.info("  \n".join(state.plain(note) for note in told[:3] + more))
+
+
+@st.cache_data(show_spinner=False, max_entries=32)
+def _radius(run: str, made: int, _means: np.ndarray) -> float:
+    return transitions.radius(_means)
+
+
+@st.cache_data(show_spinner=False, max_entries=16)
+def _measured(
+    run: str, made: int, codes: bytes, eyes: str, within: float, _inside: Inside, _tour: Tour, _judge: Judge | None
+) -> tuple[np.ndarray, Meter]:
+    frames = _inside.decode(_tour.codes)
+    return frames, transitions.measured(_tour, frames, _inside.means, within, _judge and _judge.probabilities)
+
+
+def judge_for(inside: Inside) -> Judge | None:
+    """The judge of the run's dataset; where there is none yet, a button that trains one. Raises UserError."""
+    name = inside.run.config.dataset
+    if len(inside.classes) < 2:
+        st.caption("This dataset has no classes, so the meter counts real images near and pixel jumps only.")
+        return None
+    if (judge := judge_of(name, inside.classes)) or not data.is_present(name):
+        if not judge:
+            st.caption("There is no judge for this dataset, and the dataset is not on this machine to train one on.")
+        return judge
+    st.info("No judge was trained for this dataset yet, so the meter cannot say what a frame reads as.")
+    if st.button("Train a judge", icon=":material/gavel:", key=f"judge-{name}", help="Once, in about half a minute."):
+        bar = st.progress(0.0, "Reading the images")
+        train_judge(name, report=lambda share, text: bar.progress(min(1.0, share), text))
+        st.rerun()
+    return None
+
+
+def about_judge(takes: Sequence[Take]) -> None:
+    """Who judges, how well, and by which rule images count as near."""
+    for judge in {each.judge.facts.sha256: each.judge for each in takes if each.judge}.values():
+        facts = judge.facts
+        st.caption(
+            f"Judge of {panels.dataset_title(facts.dataset)}: a fixed network of {facts.parameters:,} parameters that "
+            f"reads {facts.accuracy:.1%} of {facts.n:,} test images as their class. SHA-256 `{facts.sha256[:16]}`. "
+            "It sees the pictures as the model makes them: mean pixels in [0, 1], not inverted and not stretched."
+        )
+    radii = " and ".join(figures.number(each.within) for each in takes)
+    st.caption(
+        f"Near: test images whose codes lie within {radii} of the frame's code. That is the median distance of a test "
+        f"image's code to its {transitions.NEAR}th nearest, so a typical real image has {transitions.NEAR} near."
+    )
+
+
+@st.fragment
+def watch(takes: list[Take], pace: int) -> None:
+    """The player, and under it the meter's curves with a line at the frame where the player rests."""
+    tour, count, asked = takes[0].tour, len(takes[0].tour.codes), st.query_params.get("frame", "1")
+    key = f"player-{'-'.join(each.inside.run.id for each in takes)}"
+    # The first frame stays what it was when the page was opened: the player knows best where it is now.
+    start = st.session_state.setdefault(f"{key}-start", int(asked) - 1 if asked.isdecimal() and len(asked) < 6 else 0)
+    films = [Film(each.name, each.shown, each.meter, verdict(each), _caption(each)) for each in takes]
+    frame = player(films, tour, takes[0].inside.classes, key=key, pace=pace, start=max(0, min(start, count - 1)))
+    if frame:
+        st.query_params["frame"] = str(frame + 1)
+    else:
+        st.query_params.pop("frame", None)
+    curves(takes, frame)
+
+
+def _caption(each: Take) -> str:
+    what = "what it reads as, stacked by class" if each.judge else "real images near"
+    return f"{each.name}: {what}, over the frames"
+
+
+def curves(takes: Sequence[Take], frame: int) -> None:
+    """Strays, neighbours and jumps over the frames, a line for each run."""
+    drawn = {
+        "Off its two classes": ("probability", figures.stray_lines),
+        "Real images near": ("images", figures.neighbour_lines),
+        "Pixel jump": ("grey levels of 255", figures.jump_lines),
+    }
+    for place, (title, (unit, lines)) in zip(st.columns(3, gap="medium"), drawn.items(), strict=True):
+        if found := lines({each.letter or "this run": each.meter for each in takes}, takes[0].tour):
+            chart = figures.live_curves(found, x_title="frame", cursor=frame + 1, height=240)
+            highest = "; ".join(f"{name}: {figures.number(float(y.max()))}" for name, (_, y) in found.items())
+            with place:
+                st.markdown(f"**{title}**, {unit}")
+                st.vega_lite_chart(chart, key=f"meter-{title}", alt=f"{title}, {unit}, over the frames. {highest}")
+                st.caption(state.plain(f"Highest: {highest}."))
+
+
+def verdict(each: Take) -> str:
+    """The meter's totals in one sentence."""
+    found = transitions.totals(each.tour, each.meter)
+    lonely = f"{found.lonely} of {found.frames} frames have no real image near."
+    words = lonely if found.lonely else "Every frame has real images near."
+    if found.off is None:
+        return words
+    legs = len(each.tour.stops.names) - 1
+    return (
+        f"{found.off} of {found.frames} frames ({found.off / found.frames:.1%}) read as a class at neither end of "
+        f"their leg, on {found.crossed} of {legs} legs. {words}"
+    )
+
+
+def findings(each: Take) -> None:
+    """A sentence for every leg that passes through another class, and the totals."""
+    found = transitions.totals(each.tour, each.meter)
+    leg = each.tour.leg_name(int(each.tour.legs[found.at]))
+    st.markdown(f"**{state.plain(each.name)}**")
+    st.write(
+        state.plain(f"{verdict(each)} Largest jump: {found.largest:.1f} grey levels, at frame {found.at + 1} ({leg}).")
+    )
+    told = transitions.sentences(each.tour, each.meter, each.inside.classes)
+    lines = [f"- {state.plain(sentence)}" for sentence in told]
+    st.markdown("\n".join(lines[:6]))
+    if lines[6:]:
+        with st.expander(f"{len(lines) - 6} more legs"):
+            st.markdown("\n".join(lines[6:]))
+
+
+def table(takes: Sequence[Take]) -> None:
+    """The meter's totals of the runs beside each other."""
+    found = [transitions.totals(each.tour, each.meter) for each in takes]
+    rows = {
+        "Frames off the two classes": [_off(each) for each in found],
+        "Real images near, on average": [figures.number(each.neighbours) for each in found],
+        "Frames with no real image near": [f"{each.lonely} of {each.frames}" for each in found],
+        "Largest jump, grey levels": [f"{each.largest:.1f}" for each in found],
+    }
+    lines = [f"| {title} | {' | '.join(cells)} |" for title, cells in rows.items()]
+    names = " | ".join(each.letter for each in takes)
+    st.markdown("\n".join([f"| | {names} |", f"|---|{'---:|' * len(takes)}", *lines]))
+
+
+def _off(found: Totals) -> str:
+    return "no judge" if found.off is None else f"{found.off} of {found.frames}"
+
+
+def frames_for_files(takes: Sequence[Take]) -> np.ndarray:
+    """Frames of all runs beside each other, each enlarged by a whole factor. uint8 (F, C, H, W)."""
+    shown = [media.enlarge(each.shown, max(1, round(SIDE / each.frames.shape[3]))) for each in takes]
+    channels, height = max(each.shape[1] for each in shown), max(each.shape[2] for each in shown)
+    parts: list[np.ndarray] = []
+    for each in shown:
+        each = each.repeat(channels // each.shape[1], axis=1)
+        space = [(0, 0), (0, 0), (0, height - each.shape[2]), (GAP if parts else 0, 0)]
+        parts.append(np.pad(each, space, constant_values=media.PAPER))
+    return np.concatenate(parts, axis=3)
+
+
+def strip(takes: Sequence[Take]) -> np.ndarray:
+    """A row of frames for each leg, as one picture."""
+    tour, chosen = takes[0].tour, []
+    for leg in range(len(tour.stops.names) - 1):
+        here = np.flatnonzero(tour.moving & (tour.legs == leg))
+        chosen += here[np.linspace(0, len(here) - 1, min(PER_LEG, len(here))).round().astype(int)].tolist()
+    columns = len(chosen) // (len(tour.stops.names) - 1)
+    small = [each._replace(frames=each.frames[chosen]) for each in takes]
+    return media.film_strip(frames_for_files(small), len(chosen), columns, pad=4)
+
+
+def show_file(takes: Sequence[Take], view: str, pace: int) -> None:
+    """The GIF, the film or the film strip, to look at."""
+    what = f"{view} of the tour {' to '.join(takes[0].tour.stops.names)}"
+    if view == "Film strip":
+        picture = strip(takes)
+        address = "data:image/png;base64," + base64.b64encode(media.png(picture)).decode()
+        pictures.show(pictures.Picture(address, picture.shape[1] // 2), what)
+        return
+    frames = frames_for_files(takes)
+    if view == "GIF":
+        st.image(media.gif(frames, 1 / pace, 2), width=2 * frames.shape[3], alt=what)
+    else:
+        st.video(media.mp4(frames, pace, 2), loop=True, muted=True, width=2 * frames.shape[3])
+
+
+def downloads(takes: Sequence[Take], pace: int) -> None:
+    """Files made when they are asked for."""
+    name = "-".join(each.inside.run.id for each in takes)
+    files: dict[str, tuple[str, Callable[[], bytes]]] = {
+        "GIF": ("gif", lambda: media.gif(frames_for_files(takes), 1 / pace)),
+        "MP4": ("mp4", lambda: media.mp4(frames_for_files(takes), pace, 2)),
+        "Film strip": ("png", lambda: media.png(strip(takes))),
+    }
+    with st.container(horizontal=True):
+        for title, (ending, make) in files.items():
+            st.download_button(
+                title, make, f"tour-{name}.{ending}", icon=":material/download:", on_click="ignore", key=f"get-{ending}"
+            )

@@ -1,0 +1,199 @@
+"""The Transitions page without a browser: every family, every way it can be asked badly, two runs, a judge trained."""
+
+import json
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app import tours
+from genmodels import runs
+from genmodels.analysis import judge
+from genmodels.families import FAMILIES
+from tests import test_pages
+from tests.test_pages import press, visit
+
+
+def words(app: AppTest) -> str:
+    """All that is written on the page, as a person reads it."""
+    return test_pages.words(app).replace("\\", "")
+
+
+ABLE = [name for name, family in FAMILIES.items() if {"encode", "decode"} <= set(family.abilities)]
+SHORT = {"frames": "5", "hold": "1"}
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> None:
+    for kept in (tours._radius, tours._measured):
+        kept.clear()
+
+
+def rewrite(run: runs.Run, **arrays: np.ndarray) -> None:
+    """Other codes in latents.npz, as another dataset would have given them."""
+    known = run.arrays("latents") | arrays
+    np.savez(run.path / "latents.npz", **known)
+
+
+@pytest.mark.parametrize("family", ABLE)
+def test_every_family_with_the_ability_has_its_tour(trained, family: str):
+    run = trained(family)
+    app = visit("transitions", run=run.id, **SHORT)
+    assert not app.exception
+    assert not app.error
+    said = words(app)
+    assert "of 50 frames" in said
+    assert "98.9% of 180 test images" in said, "the accuracy of the judge"
+    assert judge.judge_of("digits", run.config.classes).facts.sha256[:16] in said
+    assert len(app.get("bidi_component")) == 1
+    assert len(app.get("vega_lite_chart")) == 3
+    assert [each.label for each in app.get("download_button")] == ["GIF", "MP4", "Film strip"]
+
+
+@pytest.mark.parametrize("view", ["GIF", "MP4", "Film strip"])
+def test_every_file_can_be_looked_at(trained, view: str):
+    app = visit("transitions", run=trained("vae").id, view=view, **SHORT)
+    assert not app.exception
+    assert not app.error
+    assert app.get("video" if view == "MP4" else "image")
+
+
+def test_what_is_downloaded_is_what_was_asked_for(trained, monkeypatch):
+    made = {}
+    monkeypatch.setattr(
+        tours.st, "download_button", lambda label, data, name, **_: made.update({name.rsplit(".")[-1]: data()})
+    )
+    visit("transitions", run=trained("vae").id, **SHORT)
+    assert made["gif"].startswith(b"GIF89a")
+    assert made["mp4"][4:8] == b"ftyp"
+    assert made["png"].startswith(b"\x89PNG")
+
+
+def test_the_order_and_the_plan_come_from_the_address(trained):
+    app = visit("transitions", run=trained("vae").id, order="3", frames="7", path="spherical", easing="smooth")
+    assert "A tour needs at least two classes" in words(app)
+    assert not app.exception
+    app.multiselect(key="order").set_value(["3", "8", "1"])
+    app.toggle(key="back").set_value(False).run()
+    assert not app.error
+    assert "of 14 frames" in words(app)
+    app.toggle(key="back").set_value(True).run()
+    assert "of 21 frames" in words(app)
+    assert app.segmented_control(key="path").value == "spherical"
+    assert app.segmented_control(key="easing").value == "smooth"
+
+
+def test_values_that_cannot_be_are_left_out(trained):
+    app = visit("transitions", run=trained("vae").id, frames="99999", hold="x", path="round", order="dog", frame="-3")
+    assert not app.exception
+    assert "There is no class 'dog'" in words(app)
+    assert (app.slider(key="hold").value, app.segmented_control(key="path").value) == (5, "straight")
+
+
+def test_two_images_instead_of_classes(trained):
+    app = visit("transitions", run=trained("vae").id, between="Two test images", **{"from": "3", "to": "9"}, **SHORT)
+    assert not app.exception
+    assert not app.error
+    assert "of 5 frames" in words(app)
+    assert (app.number_input(key="from").value, app.number_input(key="to").value) == (3, 9)
+    app.number_input(key="to").set_value(3).run()
+    assert "both are the same point, so nothing moves" in words(app)
+
+
+def test_two_runs_on_the_same_tour_have_their_totals_beside_each_other(trained):
+    first, second = trained("vae"), trained("conv-autoencoder")
+    app = visit("transitions", run=first.id, run2=second.id, **SHORT)
+    assert not app.exception
+    assert not app.error
+    assert "| Frames off the two classes |" in words(app)
+    assert "**A: VAE on Digits" in words(app)
+    assert "**B: Convolutional autoencoder on Digits" in words(app)
+    assert len(app.get("bidi_component")) == 1, "one scrubber moves both"
+    app.selectbox[1].set_value("").run()
+    assert "| Frames off" not in words(app)
+    assert "run2" not in app.query_params
+
+
+def test_runs_of_other_splits_are_not_compared_by_image(trained):
+    first, second = trained("vae"), trained("vae", seed=1)
+    app = visit("transitions", run=first.id, run2=second.id, between="Two test images", **SHORT)
+    assert "other test images" in words(app)
+    assert not app.exception
+
+
+@pytest.mark.parametrize("other", ["none-such", "../../etc/passwd"])
+def test_an_unknown_second_run_gets_a_sentence(trained, other: str):
+    app = visit("transitions", run=trained("vae").id, run2=other)
+    assert "There is no run" in words(app)
+    assert not app.exception
+
+
+def test_a_second_run_that_knows_other_classes_is_not_taken(trained):
+    app = visit("transitions", run=trained("vae").id, run2=trained("vae", "shapes", budget=2).id, **SHORT)
+    assert "does not know the same classes" in words(app)
+    assert not app.exception
+    assert not app.error
+
+
+def test_a_class_without_images_is_left_out_and_refused_by_name(trained):
+    run = trained("vae")
+    labels = run.arrays("latents")["labels"]
+    rewrite(run, labels=np.where(labels == 4, 5, labels))
+    app = visit("transitions", run=run.id, **SHORT)
+    assert not app.error
+    assert app.multiselect(key="order").value == [each for each in "0123456789" if each != "4"]
+    app.multiselect(key="order").set_value(["3", "4"]).run()
+    assert "none of class 4" in words(app)
+    assert not app.exception
+
+
+def test_equal_centroids_are_said(trained):
+    run = trained("vae")
+    rewrite(run, means=np.ones_like(run.arrays("latents")["means"]))
+    app = visit("transitions", run=run.id, **SHORT)
+    assert "0 to 1: both are the same point, so nothing moves." in words(app)
+    assert not app.exception
+    assert not app.error
+
+
+def test_codes_that_are_not_numbers_are_refused(trained):
+    run = trained("vae")
+    rewrite(run, means=run.arrays("latents")["means"] * np.nan)
+    app = visit("transitions", run=run.id)
+    assert "are not numbers" in words(app)
+    assert not app.exception
+
+
+def test_one_latent_dimension_has_no_arc(trained):
+    app = visit("transitions", run=trained("vae", latent_size=1).id, path="spherical", **SHORT)
+    assert "one latent dimension" in words(app)
+    assert not app.exception
+    assert not app.error
+
+
+@pytest.mark.parametrize("between", [None, "Class centroids"])
+def test_a_run_without_classes_goes_between_images_and_has_no_judge(trained, between: str | None):
+    run = trained("vae")
+    told = json.loads((run.path / "config.json").read_text())
+    (run.path / "config.json").write_text(json.dumps(told | {"classes": []}))
+    rewrite(run, labels=np.zeros_like(run.arrays("latents")["labels"]))
+    app = visit("transitions", run=run.id, **SHORT, **({"between": between} if between else {}))
+    assert not app.exception
+    if between:
+        assert "one class only" in words(app)
+    else:
+        assert "no classes" in words(app)
+        assert "real images near" in words(app)
+
+
+def test_a_judge_is_trained_when_there_is_none_and_kept(trained, monkeypatch, tmp_path, home):
+    monkeypatch.setattr(judge, "SHIPPED", tmp_path / "none")
+    monkeypatch.setitem(judge.SETTINGS, "digits", judge.Settings(width=8, epochs=2))
+    run = trained("vae")
+    app = visit("transitions", run=run.id, **SHORT)
+    assert "No judge was trained" in words(app)
+    assert "frames have no real image near" in words(app) or "Every frame has real images near" in words(app)
+    app = press(app, "Train a judge")
+    assert not app.exception
+    assert (home / "judges" / "digits.safetensors").exists()
+    assert "read as a class at neither end" in words(app)
