@@ -1,4 +1,4 @@
-"""The command line: python -m genmodels train | resume | sample | evaluate | runs | families | datasets."""
+"""The command line: python -m genmodels train | again | betas | resume | sample | evaluate | ...: see --help."""
 
 import argparse
 import json
@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--channels", type=int, choices=(1, 3), help="1 grey, 3 colour (default: the dataset's)")
     train.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (default: a new one in the home)")
 
+    copies(commands)
     resume = commands.add_parser("resume", help="go on with a stopped run")
     sample = commands.add_parser("sample", help="write new images as one PNG")
     sample.add_argument("--count", type=int, default=64)
@@ -52,6 +53,21 @@ def parser() -> argparse.ArgumentParser:
     datasets = commands.add_parser("datasets", help="list the datasets, or download one")
     datasets.add_argument("--download", metavar="NAME")
     return top
+
+
+def copies(commands: Any) -> None:
+    """The commands that train copies of a run."""
+    again = commands.add_parser("again", help="train a copy of a run: its settings, its seed, and how it was steered")
+    betas = commands.add_parser(
+        "betas", help="train copies of a run under several betas, and nothing else that differs"
+    )
+    for command in (again, betas):
+        command.add_argument("run", metavar="RUN", help="its id, or the path of its folder")
+    again.add_argument("--out", type=Path, metavar="DIR", help="folder of the copy (default: a new one in the home)")
+    betas.add_argument("betas", metavar="BETAS", help="such as 0.25,1,4,16")
+    budget = betas.add_mutually_exclusive_group(required=True)
+    for unit in ("steps", "epochs"):
+        budget.add_argument(f"--{unit}", type=float, metavar="N")
 
 
 def train(arguments: argparse.Namespace) -> None:
@@ -86,6 +102,36 @@ def train(arguments: argparse.Namespace) -> None:
     run = runs.create(config, arguments.out and arguments.out.absolute())
     jobs.start(run)
     follow(run)
+
+
+def again(arguments: argparse.Namespace) -> None:
+    from genmodels import jobs, runs, steering
+
+    run = runs.find(arguments.run)
+    kept = run.config.model_dump(exclude={"created", "versions", "experiment"})
+    copy = runs.create(runs.RunConfig.of(kept | {"parent": run.id}), arguments.out and arguments.out.absolute())
+    if turns := steering.record(run):
+        steering.replace(copy, turns)
+    jobs.start(copy)
+    follow(copy)
+
+
+def betas(arguments: argparse.Namespace) -> None:
+    from genmodels import experiment, runs
+
+    run = runs.find(arguments.run)
+    unit = "epochs" if arguments.steps is None else "steps"
+    amount = {"budget": getattr(arguments, unit), "unit": unit}
+    schedule = Schedule.of({**run.config.schedule.model_dump(), **amount})
+    chosen = experiment.betas_of(arguments.betas, run.config.family)
+    made = experiment.start(experiment.plan(run.config, chosen, schedule, run.id))
+    for member in made:
+        follow(member)
+    for row in experiment.confounders(experiment.labelled(made)):
+        print(f"confounded by {row.pop('setting')}: {row}", file=sys.stderr)
+    for label, member in experiment.labelled(made).items():
+        found = ", ".join(f"{name} {value:.2f}" for name, value in experiment.terms(member).items())
+        print(f"beta {label:8} {found}  {member.id}")
 
 
 def follow(run: "Run") -> None:
@@ -203,6 +249,8 @@ def list_datasets(arguments: argparse.Namespace) -> None:
 
 COMMANDS = {
     "train": train,
+    "again": again,
+    "betas": betas,
     "resume": resume,
     "sample": sample,
     "evaluate": evaluate,

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import altair as alt
 import numpy as np
@@ -26,6 +26,7 @@ LIMIT = 500  # points a browser draws for one line
 FEW = 25  # points of a line that is short enough to show each of them
 CARRIES = 0.1  # nats from which a latent dimension says something about the image
 Series = tuple[np.ndarray, np.ndarray]  # x and y, float (N,)
+Mark = tuple[float, str]  # a place on the x axis, and what happened there
 Spec = dict[str, Any]  # a Vega-Lite chart; its datasets are data frames
 Data = pd.DataFrame | alt.NamedData
 
@@ -68,11 +69,13 @@ def loss_curves(
     x_title: str = "step",
     log: bool = False,
     cursor: float | None = None,
+    marks: Sequence[Mark] = (),
     height: int = 300,
 ) -> alt.LayerChart | alt.FacetChart:
-    """Lines over steps or seconds, told apart by colour and by dash; values on hover; a vertical rule at the cursor."""
-    frames, options = _curve_parts(lines, x_title, log, cursor, height)
-    return _curves(frames["lines"], frames["cursor"], **options)
+    """Lines over steps or seconds, told apart by colour and by dash; values on hover; a vertical rule at the cursor,
+    and one with words at each mark."""
+    frames, options = _curve_parts(lines, x_title, log, cursor, marks, height)
+    return _curves(*frames.values(), **options)
 
 
 def live_curves(
@@ -81,27 +84,36 @@ def live_curves(
     x_title: str = "step",
     log: bool = False,
     cursor: float | None = None,
+    marks: Sequence[Mark] = (),
     height: int = 300,
 ) -> Spec:
     """`loss_curves` for a page that draws them every second: 2 ms instead of 30."""
-    frames, options = _curve_parts(lines, x_title, log, cursor, height)
+    frames, options = _curve_parts(lines, x_title, log, cursor, marks, height)
     return _spec(_curves, frames, options)
 
 
 def _curve_parts(
-    lines: Mapping[str, Series], x_title: str, log: bool, cursor: float | None, height: int
+    lines: Mapping[str, Series], x_title: str, log: bool, cursor: float | None, marks: Sequence[Mark], height: int
 ) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
     """The data of the curves, and all else that decides how they look."""
     frame = _long({name: thin(series) for name, series in lines.items()})
     where = pd.DataFrame({"x": np.array([] if cursor is None else [cursor], float)})
+    told = _told(marks, frame["x"].to_numpy())
     few = bool(frame["line"].value_counts().max() < FEW) if len(frame) else True
     scale = _log_scale(frame["y"].to_numpy()) if log else "linear"
     options = {"names": tuple(lines), "x_title": x_title, "scale": scale, "few": few, "height": height}
-    return {"lines": frame, "cursor": where}, options
+    return {"lines": frame, "cursor": where, "marks": told}, options
+
+
+def _told(marks: Sequence[Mark], x: np.ndarray) -> pd.DataFrame:
+    """Marks with the words that are written beside them: of those too near each other, the last one's."""
+    frame = pd.DataFrame(list(marks), columns=["x", "label"]).astype({"x": float, "label": str}).sort_values("x")
+    gaps = np.append(np.diff(frame["x"]), np.inf)[: len(frame)]
+    return frame.assign(words=frame["label"].where(gaps > 0.05 * (np.ptp(x) if len(x) else 0), ""))
 
 
 def _curves(
-    lines: Data, cursor: Data, *, names: tuple[str, ...], x_title: str, scale: Any, few: bool, height: int
+    lines: Data, cursor: Data, marks: Data, *, names: tuple[str, ...], x_title: str, scale: Any, few: bool, height: int
 ) -> alt.LayerChart | alt.FacetChart:
     y_scale = alt.Scale(type=scale, zero=False, nice=scale == "linear")
     legend = alt.Legend(title=None, orient="top", symbolType="stroke", symbolSize=500, labelLimit=400, columns=2)
@@ -116,7 +128,13 @@ def _curves(
         )
     )
     rule = alt.Chart(cursor).mark_rule(color="#888888", strokeWidth=2).encode(x="x:Q")
-    return alt.layer(line, rule, _hover(line, x_title)).properties(height=height)
+    turned = alt.Chart(marks).mark_rule(color="#888888", strokeDash=[3, 3]).encode(x="x:Q", tooltip="label:N")
+    words = (
+        alt.Chart(marks)
+        .mark_text(angle=270, align="right", baseline="bottom", dx=-4, dy=-3, color="#888888")
+        .encode(x="x:Q", y=alt.value(0), text="words:N")
+    )
+    return alt.layer(line, rule, turned, words, _hover(line, x_title)).properties(height=height)
 
 
 def _spec(draw: Callable[..., Any], frames: Mapping[str, pd.DataFrame], options: Mapping[str, Any]) -> Spec:
@@ -262,4 +280,106 @@ def size_histogram(widths: Sequence[int], heights: Sequence[int], height: int = 
             ],
         )
         .properties(height=height)
+    )
+
+
+def stray_lines(meters: Mapping[str, Any], tour: Any) -> dict[str, Series]:
+    """The probability that a frame of a tour shows a class at neither end of its leg, a line for each run with a judge.
+
+    These three are for `live_curves`; meters and tour are those of analysis.transitions.
+    """
+    frames = np.arange(len(tour.legs))
+    found = {}
+    for name, meter in meters.items():
+        if meter.probabilities is not None:
+            others = meter.probabilities.astype(float)
+            for ends in (tour.stops.labels[tour.legs], tour.stops.labels[tour.legs + 1]):
+                others[frames, ends] = 0
+            found[name] = (frames + 1, others.sum(1))
+    return found
+
+
+def neighbour_lines(meters: Mapping[str, Any], tour: Any) -> dict[str, Series]:
+    """Real images near each frame, a line for each run."""
+    frames = np.arange(1, len(tour.legs) + 1)
+    return {name: (frames, meter.neighbours.astype(float)) for name, meter in meters.items()}
+
+
+def jump_lines(meters: Mapping[str, Any], tour: Any) -> dict[str, Series]:
+    """Mean change of a pixel since the frame before, in grey levels, a line for each run."""
+    return {name: (np.arange(1, len(tour.legs) + 1), meter.jumps.astype(float)) for name, meter in meters.items()}
+
+
+class Trade(NamedTuple):
+    """Where a model stands between rate and distortion, both nats per image. beta: as text, its name in the plot."""
+
+    beta: str
+    run: str
+    kl: float
+    reconstruction: float
+
+
+def rate_distortion(points: Sequence[Trade], chosen: str, height: int = 330) -> Spec:
+    """KL against reconstruction, each beta written beside its mark; the run clicked on is the selection `picked`.
+
+    On the dashed line -ELBO at beta 1, their sum, is that of the best. A. Alemi et al. (2018), Fixing a broken ELBO,
+    https://arxiv.org/abs/1711.00464, Fig. 1.
+    """
+    frame = pd.DataFrame(points, columns=Trade._fields)
+    frame["negative_elbo"] = frame["kl"] + frame["reconstruction"]
+    frame["words"] = _apart(points)
+    best, x = frame["negative_elbo"].min(), frame["kl"]
+    line = pd.DataFrame({"kl": [x.min(), x.max()], "reconstruction": [best - x.min(), best - x.max()]})
+    return _spec(_trades, {"trades": frame, "best": line}, {"chosen": chosen, "height": height})
+
+
+def _trades(points: Data, best: Data, *, chosen: str, height: int) -> alt.LayerChart | alt.FacetChart:
+    shared: dict[str, Any] = {
+        "scale": alt.Scale(zero=False, nice=False, padding=28), "axis": alt.Axis(format=",.3~r", tickCount=5)
+    }  # fmt: skip
+    x = alt.X("kl:Q", title="rate: KL, nats per image", **shared)
+    y = alt.Y("reconstruction:Q", title="distortion: reconstruction, nats per image", **shared)
+    is_chosen = alt.datum.beta == chosen
+    tooltip = [
+        alt.Tooltip("beta:N"),
+        *(
+            alt.Tooltip(f"{name}:Q", format=",.2f", title=title(name))
+            for name in ("kl", "reconstruction", "negative_elbo")
+        ),
+    ]
+    picked = alt.selection_point(name="picked", fields=["run"], on="click", empty=False)
+    base = alt.Chart(points).encode(x=x, y=y, tooltip=tooltip)
+    path = base.mark_line(color="#999999", strokeWidth=1).encode(tooltip=alt.Undefined, order="kl:Q")
+    dots = base.mark_point(filled=True, opacity=1, cursor="pointer").encode(
+        size=alt.condition(is_chosen, alt.value(260), alt.value(110)),
+        shape=alt.condition(is_chosen, alt.value("diamond"), alt.value("circle")),
+        color=alt.condition(is_chosen, alt.value(COLOURS[1]), alt.value(COLOURS[0])),
+    )
+    words = base.mark_text(align="left", dx=10, dy=-9, fontSize=13, color="#888888").encode(text="words:N")
+    limit = alt.Chart(best).mark_line(strokeDash=[4, 4], color="#888888", clip=True).encode(x=x, y=y)
+    return alt.layer(limit, path, dots.add_params(picked), words).properties(height=height)
+
+
+def _apart(points: Sequence[Trade]) -> list[str]:
+    """What is written beside each point: where several all but coincide, the last of them has the names of all."""
+    places = np.array([(each.kl, each.reconstruction) for each in points])
+    near = np.ptp(places, axis=0) * 0.04 + 1e-9
+    words: list[str] = [each.beta for each in points]
+    for late in range(1, len(points)):
+        for early in range(late):
+            if words[early] and (np.abs(places[late] - places[early]) < near).all():
+                words[late], words[early] = f"{words[early]}, {words[late]}", ""
+    return words
+
+
+def trade_sentence(points: Sequence[Trade]) -> str:
+    """What the plot says: the ends of the trade, and which beta has the best bound."""
+    if len(points) < 2:
+        return "Each model becomes a point after its first look at the test images."
+    low, high = min(points, key=lambda each: each.kl), max(points, key=lambda each: each.kl)
+    best = min(points, key=lambda each: each.kl + each.reconstruction)
+    return (
+        f"Beta {high.beta} spends **{number(high.kl)} nats per image** on the code, and the image costs another "
+        f"{number(high.reconstruction)}; beta {low.beta} spends {number(low.kl)} and {number(low.reconstruction)}. "
+        f"The sum, -ELBO at beta 1, is lowest for beta {best.beta}: {number(best.kl + best.reconstruction)}."
     )

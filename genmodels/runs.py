@@ -46,6 +46,7 @@ class RunConfig(Config):
     created: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))
     versions: dict[str, str] = Field(default_factory=lambda: {name: version(name) for name in ("torch", "numpy")})
     parent: str | None = None  # the run this one is a changed copy of
+    experiment: str | None = Field(default=None, pattern="^[0-9a-f]{8}$")  # those started together
 
     @field_validator("channels")
     @classmethod

@@ -17,6 +17,7 @@ from genmodels.analysis.snapshot import latent_space, snapshot
 from genmodels.config import UserError
 from genmodels.files import write_atomically, write_json
 from genmodels.runs import Run, RunConfig, Status
+from genmodels.steering import Helm
 from genmodels.threads import ThreadChooser
 from genmodels.training import Images, Step, some
 
@@ -79,6 +80,7 @@ class Session:
         self.pending: list[dict[str, Tensor]] = []  # losses since the last point
         self.seconds_before = 0.0  # at the last point
         self._resume()
+        self.helm = Helm(run, self.model, self.state.optimizers, self.state.step)
         self.allowance = Allowance()
         self.shown = self.noted = time.perf_counter()
 
@@ -167,6 +169,8 @@ class Session:
             last = training.share_done(self.schedule, len(self.train_images.images), step.number, step.seconds) >= 1
             now = time.perf_counter()
             on_curve = step.number % self.interval == 0 or first or last
+            if not last:
+                self.helm.between(step.number, now)
             if on_curve:
                 rate = self._record(step, first, last)
             if first or last or now - saved > CHECKPOINT_EVERY:

@@ -24,6 +24,11 @@ class Family:
         return import_module(f"genmodels.families.{self.file}")
 
     @property
+    def loaded(self) -> bool:
+        """Whether its file has been imported, so that what it knows is there at once."""
+        return "_module" in vars(self)
+
+    @property
     def Config(self) -> type[Config]:  # noqa: N802 - it is the class itself
         return self._module.Config
 

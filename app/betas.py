@@ -1,0 +1,139 @@
+"""Which models the Beta page compares, and the form that starts a comparison.
+
+The address is the truth: `experiment=<id>` or `runs=<id>,<id>` say what is compared, `beta` which member is looked at.
+"""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from app import cards, look, panels, pictures, plan, state, steering
+from genmodels import data, experiment
+from genmodels.config import Schedule, UserError
+from genmodels.data import DATASETS, intake
+from genmodels.families import FAMILIES
+from genmodels.runs import Run, RunConfig
+from genmodels.worker import slots
+
+STEPS = 2000  # of a comparison that does not start from a run: seconds on digits, half a minute on MNIST
+NEW = "new:"  # before the name of a family: its defaults, not those of a run
+
+
+# --- what is compared -----------------------------------------------------------------------------------------------
+
+
+def chosen_members() -> dict[str, Run]:
+    """The comparison in the address, or the newest; {} where there is none. Raises UserError."""
+    known = experiment.experiments()
+    if ids := st.query_params.get("runs"):
+        return experiment.labelled(experiment.assembled(ids))
+    asked = st.query_params.get("experiment")
+    if asked and asked not in known:
+        return experiment.labelled(experiment.members(asked))  # says that it is not here
+    if not known or (not asked and "run" in st.query_params):
+        return {}
+    names = list(known)
+    picked = st.selectbox(
+        "Comparison", names, names.index(asked) if asked else 0, lambda name: _name(known[name]),
+        key=f"choose-{asked}-{names[0]}", label_visibility="collapsed",
+    )  # fmt: skip
+    if picked != asked:
+        st.query_params["experiment"] = picked
+    return experiment.labelled(known[picked])
+
+
+def _name(runs: Sequence[Run]) -> str:
+    """VAE on Digits · beta 0.25, 1, 4 · 3 min ago."""
+    config = runs[0].config
+    return f"{panels.heading(config)} · beta {', '.join(experiment.labelled(runs))} · {cards.age(config.created)}"
+
+
+# --- a new one ------------------------------------------------------------------------------------------------------
+
+
+def form() -> None:
+    """Start a comparison, or put one together from runs that there are. Raises UserError."""
+    anew, existing = st.tabs(["Train them", "Take runs you have"])
+    runs = look.able("posterior", "decode")
+    runs = [run for run in runs if experiment.has_beta(run)]
+    with anew:
+        left, right = st.columns([3, 2], gap="large")
+        with left:
+            base, parent = _base(runs)
+            text = st.text_input(
+                "Betas", ", ".join(f"{beta:g}" for beta in experiment.BETAS), key="betas",
+                help="The weight of the KL term: below 1 for sharper copies, above 1 for simpler codes.",
+            )  # fmt: skip
+            budget = _budget(base, parent)
+        with right.container(border=True):
+            _start(base, text, budget, parent)
+    with existing:
+        ids = [run.id for run in runs]
+        picked = st.multiselect("Runs", ids, format_func=look.name_of, max_selections=experiment.MOST, key="take")
+        if st.button("Compare them", disabled=len(picked) < 2, icon=":material/compare_arrows:"):
+            state.go("beta", runs=",".join(picked))
+
+
+def _base(runs: Sequence[Run]) -> tuple[RunConfig, Run | None]:
+    """Whose settings the members share: those of a run, or the defaults of a family on a dataset. Raises UserError."""
+    options = [NEW + name for name in experiment.families()] + [run.id for run in runs]
+    asked = st.query_params.get("run")
+    picked = st.selectbox(
+        "Settings of", options, options.index(asked) if asked in options else 0,
+        lambda each: f"{FAMILIES[each[len(NEW) :]].title}, as it is by default" if each.startswith(NEW)
+        else look.name_of(each), key=f"settings-{asked}",
+        help="All members have these settings, and the same seed; only beta differs.",
+    )  # fmt: skip
+    if not picked.startswith(NEW):
+        run = next(run for run in runs if run.id == picked)
+        if not data.is_present(run.config.dataset):
+            raise UserError(f"The dataset '{run.config.dataset}' is not on this machine: fetch it on the Data page.")
+        return run.config, run
+    here = [name for name in [*DATASETS, *intake.own_datasets()] if data.is_present(name)]
+    name = st.selectbox("Data", here, format_func=panels.dataset_title, key="data-of-betas")
+    facts = pictures.facts(name, None, None)
+    return RunConfig(family=picked[len(NEW) :], dataset=name, shape=facts.shape, classes=facts.classes), None
+
+
+def _budget(base: RunConfig, parent: Run | None) -> Schedule:
+    """Steps or epochs; as many as the run made that it starts from."""
+    from genmodels.training import steps_per_epoch
+
+    status = parent.status() if parent else None
+    steps = status.step if status and status.step else STEPS
+    left, right = st.columns(2, vertical_alignment="bottom")
+    unit = right.segmented_control("Counted in", ["steps", "epochs"], default="steps", required=True, key="beta-unit")
+    each = steps_per_epoch(pictures.facts(base.dataset, base.size, base.channels).sizes[0], base.schedule.batch_size)
+    default = steps if unit == "steps" else max(1, round(steps / each))
+    amount = left.number_input(
+        "Budget of each", 1, 1_000_000, default, key=f"beta-{unit}-{parent.id if parent else ''}"
+    )  # fmt: skip
+    st.caption("In steps, because in the same minutes the models would not do the same work.")
+    return base.schedule.model_copy(update={"budget": float(amount), "unit": unit})
+
+
+def _start(base: RunConfig, text: str, budget: Schedule, parent: Run | None) -> None:
+    st.markdown(f"**{panels.heading(base)}**")
+    try:
+        members = experiment.plan(base, experiment.betas_of(text, base.family), budget, parent.id if parent else None)
+    except UserError as error:
+        st.error(state.plain(str(error)))
+        return
+    if st.button(f"Train {len(members)} models", type="primary", icon=":material/play_arrow:", width="stretch"):
+        runs = experiment.start(members)
+        state.go("beta", experiment=str(runs[0].config.experiment))
+    st.write("The same initial weights, batches, noise and budget. Only beta differs.")
+    if parent and steering.turns_of(parent):
+        st.caption("The run that the settings are of was steered; these are not.")
+    rate, source = plan.images_per_second(members[0])
+    count = pictures.facts(base.dataset, base.size, base.channels).sizes[0]
+    seconds = _images(budget, count) / rate * -(-len(members) // slots())
+    order = "one after another" if slots() == 1 else f"{slots()} at a time"
+    st.caption(f"About {plan.duration(seconds)} in all, {order}. {source}")
+
+
+def _images(budget: Schedule, count: int) -> float:
+    """Images that one member looks at."""
+    from genmodels.training import total_steps
+
+    return (total_steps(budget, count) or 0) * min(budget.batch_size, count)

@@ -1,0 +1,373 @@
+"""Models under several betas side by side, live while they train: one slider moves through them, all else follows."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import streamlit as st
+
+from app import maps, panels, pictures, state, steering
+from app.components.scatter import Pictures, scatter
+from app.controls import attempt
+from app.pictures import Picture
+from genmodels import data, experiment, figures, jobs, media
+from genmodels.config import UserError
+from genmodels.figures import number, title
+from genmodels.runs import Run, Status
+
+CURVES = ("negative_elbo", "reconstruction", "kl")
+ROWS, COLUMNS = 6, 7  # of the traversal: dimensions, and quantiles of the prior
+ABREAST = 4  # members in a row
+SMALL = 184  # CSS pixels of the pictures that stand side by side
+Members = dict[str, Run]  # label, the beta as text -> run
+
+FORMULA = r"""
+A model under $\beta$ minimises $D + \beta R$. The distortion $D = \mathbb{E}_{q(z|x)}[-\log p(x|z)]$ is what it still
+costs to describe the image once its code is known (the reconstruction term), the rate
+$R = \mathrm{KL}(q(z|x) \,\|\, \mathcal{N}(0, I))$ what the code costs. Both are sums over pixels and over latents,
+averaged over images: nats per image. Each $\beta$ settles where one more nat of rate saves $\beta$ nats of distortion:
+$\partial D / \partial R = -\beta$ along the curve.
+
+Whatever $\beta$ a model was trained with, $-\mathrm{ELBO} = D + R$ ($\beta = 1$) bounds $-\log p(x)$ from above, so
+that is the curve by which all can be compared. Points on one dashed line have the same $-\mathrm{ELBO}$.
+
+An active unit is a latent dimension whose mean moves with the image, $\mathrm{Var}_x(\mu_j(x)) > 0.01$.
+
+[A. Alemi et al. (2018), Fixing a broken ELBO](https://arxiv.org/abs/1711.00464);
+[I. Higgins et al. (2017), beta-VAE](https://openreview.net/forum?id=Sy2fzU9gl);
+[Y. Burda et al. (2016), section 5.2](https://arxiv.org/abs/1509.00519) (active units).
+"""
+
+
+def watch(named: Members) -> None:
+    """The whole comparison, live while a member is at work."""
+    states = tuple(run.status().state for run in named.values())
+    pace = 1.5 if any(run.status().active for run in named.values()) else None
+    st.fragment(_watch, run_every=pace)(named, states)
+    with st.expander("The formulas", icon=":material/functions:"):
+        st.markdown(FORMULA)
+
+
+def _watch(named: Members, known: tuple[str, ...]) -> None:
+    statuses = {label: run.status() for label, run in named.items()}
+    if tuple(status.state for status in statuses.values()) != known:
+        st.rerun()
+    standing(named, statuses)
+    verdict(named)
+    curves, trade = st.columns(2, gap="large")
+    label = choose_beta(named)
+    with curves:
+        draw_curves(named, label)
+    with trade:
+        draw_trade(named, label)
+    image = choose_image(named[label])
+    try:
+        look_at(label, named[label], image)
+    except UserError as error:
+        st.error(state.plain(str(error)))
+    side_by_side(named, image)
+    draw_maps(named, label)
+
+
+def choose_beta(named: Members) -> str:
+    """The slider that everything follows."""
+    labels = list(named)
+    _forget_others("beta", labels)
+    return st.select_slider("Beta", labels, labels[0], key="beta", bind="query-params")
+
+
+def choose_image(run: Run) -> int:
+    """The test image that all members start their traversal from: one of each class."""
+    classes = run.config.classes[:10] or tuple(str(n + 1) for n in range(10))
+    _forget_others("from", classes)
+    picked = st.segmented_control(
+        "Traverse from an image of class", classes, default=classes[0], required=True, key="from", bind="query-params"
+    )
+    return classes.index(picked)
+
+
+def _forget_others(key: str, options: Sequence[str]) -> None:
+    """Drop a choice from before that this comparison does not have; one in the address is dropped by its widget."""
+    if st.session_state.get(key, options[0]) not in options:
+        st.session_state[key] = options[0]
+
+
+def standing(named: Members, statuses: Mapping[str, Status]) -> None:
+    """Where each member stands; stop or resume them together."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        for label, status in statuses.items():
+            icon, colour = panels.STATES[status.state]
+            done = f" {status.share:.0%}" if status.state == "running" else ""
+            st.badge(f"beta {label}: {status.state}{done}", icon=icon, color=colour)  # type: ignore[arg-type]
+        active = [named[label] for label, status in statuses.items() if status.active]
+        idle = [named[label] for label, status in statuses.items() if named[label].can_resume(status)]
+        if active:
+            st.button("Stop all", icon=":material/stop:", on_click=_each, args=(jobs.stop, active))
+        elif idle:
+            st.button("Resume", icon=":material/play_arrow:", on_click=_each, args=(jobs.resume, idle))
+    for label, status in statuses.items():
+        if status.state == "failed":
+            st.error(f"Beta {label}: {state.plain(status.error or 'it failed without a word.')}")
+
+
+def _each(action: Any, runs: Sequence[Run]) -> None:
+    for run in runs:
+        attempt(action, run)
+
+
+def verdict(named: Members) -> None:
+    """Whether beta alone can be what makes the difference."""
+    found = experiment.confounders(named)
+    if not found:
+        st.markdown(":green-badge[:material/verified: only beta differs]")
+        st.caption(
+            "The same initial weights, batches, noise and budget. One seed each: try another one before you rely on a "
+            "small difference."
+        )
+        return
+    st.markdown(":orange-badge[:material/warning: confounded]")
+    st.caption("More than beta differs, so what you see may come from any of these:")
+    st.table([{title(key) if key == "setting" else f"beta {key}": _cell(key, value) for key, value in row.items()}
+              for row in found], hide_index=True)  # fmt: skip
+
+
+def _cell(key: str, value: str) -> str:
+    return state.plain(title(value) if key == "setting" else value)
+
+
+def draw_curves(named: Members, label: str) -> None:
+    """One loss of all members together; that of beta 1 can be compared whatever they were trained with."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        loss = st.segmented_control(
+            "Curve", CURVES, default=CURVES[0], required=True, key="loss", bind="query-params", format_func=title,
+            label_visibility="collapsed",
+        )  # fmt: skip
+        log = st.toggle("Logarithmic", key="betas-log")
+    lines: dict[str, figures.Series] = {}
+    marks: list[figures.Mark] = []
+    for name, run in named.items():
+        told = run.metrics()
+        test = panels.series(told, "test", loss, "step")
+        lines[f"beta {name}"] = test if len(test[0]) > 1 else panels.series(told, "train", loss, "step")
+        marks += [(x, f"{name}: {words}") for x, words in steering.marks(steering.turns_of(run), told, "step")]
+    at = "at beta 1, " if loss == "negative_elbo" else ""
+    sentence = f"{title(loss)} {at}nats per image, on test images."
+    st.vega_lite_chart(figures.live_curves(lines, log=log, marks=marks), key="betas-curves", alt=sentence)
+    st.caption(sentence + (" It bounds the code length of an image, whatever beta was: lower is better." if at else ""))
+
+
+def draw_trade(named: Members, label: str) -> None:
+    """Rate against distortion; a click on a point opens its run."""
+    points = []
+    for name, run in named.items():
+        try:
+            if found := experiment.terms(run):
+                points.append(figures.Trade(name, run.id, found["kl"], found["reconstruction"]))
+        except UserError as error:
+            st.error(state.plain(str(error)))
+    st.markdown("**Rate against distortion**: what a nat of code saves. Click a point to open its run.")
+    if not points:
+        st.caption(figures.trade_sentence(points))
+        return
+    sentence = figures.trade_sentence(points)
+    event = st.vega_lite_chart(
+        figures.rate_distortion(points, label), key="trade", alt=sentence, on_select="rerun", selection_mode="picked"
+    )
+    st.caption(sentence)
+    if picked := event["selection"].get("picked"):
+        state.go("train", run=picked[0]["run"])
+
+
+# --- one member -----------------------------------------------------------------------------------------------------
+
+
+class Traversal(NamedTuple):
+    """images: uint8 (R, K, C, H, W), one latent dimension in each row; kl: of these dimensions, (R,) nats."""
+
+    images: np.ndarray
+    dimensions: np.ndarray
+    kl: np.ndarray
+    marked: np.ndarray
+    light: bool
+
+
+def look_at(label: str, run: Run, image: int) -> None:
+    """The member that the slider stands at."""
+    name = pictures.newest(run)
+    seen, arrays = pictures.of_run(run, name), run.arrays(name)
+    st.subheader(f"Beta {label}", anchor=False)
+    if not seen:
+        st.caption("Its first pictures come with its first step.")
+        return
+    left, right = st.columns(2, gap="large")
+    with left:
+        for kind in ("reconstructions", "samples"):
+            panels.pictures_of(run, seen, [kind])
+    with right:
+        if "kl" in arrays:
+            sentence = figures.kl_sentence(arrays["kl"])
+            st.vega_lite_chart(figures.live_kl_bars(arrays["kl"], 140), key="member-kl", alt=sentence)
+            st.caption(sentence)
+        if found := traversal(run, image):
+            pictures.show(_labelled(found), f"Traversal of beta {label}")
+            st.caption(
+                "Traversal: each row moves one latent dimension through the prior's quantiles from 5% to 95% and "
+                "leaves the others; the one that carries most is on top, with its KL in nats."
+                + (" By the weights of its last checkpoint." if run.status().active else "")
+            )
+
+
+def traversal(run: Run, image: int) -> Traversal | None:
+    """The same for every member: from the code of the same test image; None before there are weights."""
+    weights = run.path / "weights.safetensors"
+    if not weights.exists():
+        return None
+    return _traversal(str(run.path), weights.stat().st_mtime_ns, image)
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _traversal(path: str, changed: int, image: int) -> Traversal | None:
+    import torch
+
+    from genmodels.analysis.snapshot import codes, to_bytes
+    from genmodels.analysis.traversal import codes as moved
+    from genmodels.analysis.traversal import nearest, quantiles
+    from genmodels.training import evaluating
+
+    run = Run(Path(path))
+    arrays = run.arrays(pictures.newest(run))
+    if not {"originals", "kl"} <= set(arrays):
+        return None
+    originals = arrays["originals"]
+    z = codes(run.model, torch.from_numpy(originals[image : image + 1]))["means"][0]
+    if not np.isfinite(z).all():
+        raise UserError(f"The codes of run {run.id} are not numbers, so there is nothing to traverse: train it again.")
+    order = np.argsort(-arrays["kl"], kind="stable")[:ROWS]
+    values = np.broadcast_to(quantiles(COLUMNS), (len(order), COLUMNS)).astype(np.float32)
+    with evaluating(run.model):
+        grid = torch.from_numpy(moved(z, order, values).reshape(-1, len(z)).astype(np.float32))
+        images = to_bytes(run.model.decode(grid))  # type: ignore[operator]
+    light = media.is_light_on_dark(originals)
+    shown = media.as_people_write(images, light).reshape(*values.shape, *images.shape[1:])
+    return Traversal(shown, order, arrays["kl"][order], nearest(z, order, values), light)
+
+
+def _labelled(found: Traversal) -> Picture:
+    from genmodels.analysis.traversal import sheet
+
+    rows = [f"z{index + 1}  {number(float(kl))}" for index, kl in zip(found.dimensions, found.kl, strict=True)]
+    scale = max(1, round(40 / found.images.shape[4]))
+    return _at_half(sheet(found.images, rows, [], found.marked, 2 * scale))
+
+
+def _at_half(pixels: np.ndarray) -> Picture:
+    """Two picture pixels for a CSS pixel, as `pictures.sheet` has it."""
+    return Picture("data:image/png;base64," + base64.b64encode(media.png(pixels)).decode(), pixels.shape[1] // 2)
+
+
+# --- all side by side -----------------------------------------------------------------------------------------------
+
+
+def side_by_side(named: Members, image: int) -> None:
+    """Numbers and small pictures of every member, each with the way to its run."""
+    st.subheader("Side by side", anchor=False)
+    labels = list(named)
+    for first in range(0, len(labels), ABREAST):
+        group = labels[first : first + ABREAST]
+        for place, label in zip(st.columns(min(ABREAST, len(labels))), group, strict=False):
+            with place:
+                try:
+                    _small(label, named[label], image)
+                except UserError as error:
+                    st.error(state.plain(str(error)))
+
+
+def _small(label: str, run: Run, image: int) -> None:
+    st.page_link(
+        state.page_file("train"), label=f"beta {label}", icon=":material/open_in_new:", query_params={"run": run.id}
+    )
+    steering.badge(run)
+    arrays = run.arrays(pictures.newest(run))
+    st.markdown(_numbers(run, arrays))
+    if "originals" not in arrays:
+        return
+    light = media.is_light_on_dark(arrays["originals"])
+    _, columns, _ = pictures.layout(arrays["originals"].shape[3], 24, SMALL)
+    pairs = media.pairs(arrays["originals"][:columns], arrays["reconstructions"][:columns], columns)
+    copies = pictures.sheet(pairs, 24, light, 2, SMALL)
+    pictures.show(copies, f"Images and their reconstructions under beta {label}", "images and copies")
+    pictures.show(pictures.sheet(arrays["samples"], 24, light, 3, SMALL), f"Samples under beta {label}", "samples")
+    if found := traversal(run, image):
+        side = found.images.shape[4]
+        scale = max(1, SMALL // (COLUMNS * (side + 1)))
+        columns = min(COLUMNS, SMALL // (side * scale + 1))  # as many as there is room for, both ends among them
+        kept = found.images[:, np.linspace(0, COLUMNS - 1, columns).round().astype(int)]
+        picture = _at_half(media.grid(kept.reshape(-1, *kept.shape[2:]), columns, 2 * scale, 2))
+        pictures.show(picture, f"Traversal under beta {label}", "traversal")
+
+
+def _numbers(run: Run, arrays: Mapping[str, np.ndarray]) -> str:
+    """The figures of one member, nats per image on test images."""
+    found = experiment.terms(run)
+    lines = [f"{title(name)} **{number(value)}**" for name, value in found.items()]
+    if "latents" in arrays:
+        import torch
+
+        from genmodels.analysis.metrics import active_units
+
+        latents = torch.from_numpy(arrays["latents"])
+        active = active_units(latents)
+        lines.append(f"Active units **{active}** of {latents.shape[1]}" + ("" if active else ": collapsed"))
+    return "  \n".join(lines) or "No figures yet."
+
+
+def draw_maps(named: Members, chosen: str) -> None:
+    """The same test images on the plane of each member; what is selected on one is selected on all."""
+    st.subheader("Maps", anchor=False)
+    st.caption("Draw round some points with the lasso: the same images are selected on every map.")
+    from genmodels.inside import open_inside
+
+    keep: tuple[str, ...] = tuple(f"selection-{run.id}" for run in named.values())
+    if len({run.config.dataset for run in named.values()}) > 1:
+        keep = ()  # an image number means another image in each
+    labels, selected = list(named), []
+    for first in range(0, len(labels), 2):
+        for place, label in zip(st.columns(2), labels[first : first + 2], strict=False):
+            with place:
+                try:
+                    selected = _map(label, named[label], keep)
+                except UserError as error:
+                    st.error(state.plain(str(error)))
+    if selected and (run := named[chosen]).status().state == "finished":
+        maps.selected([open_inside(run)], selected)
+
+
+def _map(label: str, run: Run, keep: Sequence[str]) -> list[int]:
+    from genmodels.analysis.projection import pca
+
+    arrays = run.arrays(pictures.newest(run))
+    st.markdown(f"**beta {label}**")
+    if "latents" not in arrays:
+        st.caption("Its first codes come with its first step.")
+        return []
+    codes, labels = arrays["latents"], arrays["labels"]
+    if not np.isfinite(codes).all():
+        raise UserError(f"The codes of run {run.id} are not numbers, so there is no map of them: train it again.")
+    if codes.shape[1] == 1:
+        points, axes = np.column_stack([codes[:, 0], labels]).astype(np.float32), ("latent dimension 1", "class")
+    elif codes.shape[1] == 2:
+        points, axes = codes, ("latent dimension 1", "latent dimension 2")
+    else:
+        plane = pca(codes)
+        points, axes = plane.place(codes), (f"PCA 1: {plane.shares[0]:.0%}", f"PCA 2: {plane.shares[1]:.0%}")
+    real = data.is_present(run.config.dataset)
+    count = pictures.facts(run.config.dataset, run.config.size, run.config.channels).sizes[2] if real else len(codes)
+    ids = maps.watched(count)
+    keep = keep or (f"selection-{run.id}",)
+    return scatter(
+        points, labels, run.config.classes or ("all",), key=f"beta-map-{run.id}", keep=keep, ids=ids[: len(codes)],
+        axes=axes, name=f"Map under beta {label}", height=360,
+        pictures=Pictures(run.id, run.config.shape, real) if (run.path / "weights.safetensors").exists() else None,
+    )  # fmt: skip
