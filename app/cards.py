@@ -7,15 +7,16 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from app import panels, pictures
+from app import panels, pictures, settings, steering
 from app.controls import attempt
 from app.state import go, plain
 from genmodels import exchange, figures, jobs
 from genmodels.config import UserError
 from genmodels.families import FAMILIES
-from genmodels.runs import Run, RunConfig, Status, all_runs
+from genmodels.runs import Run, RunConfig, Status, all_runs, shipped_runs
 
 PAGE = 12  # cards at a time
+ACTIVE = ("queued", "running", "paused")
 AGES = ((86400 * 365, "years"), (86400 * 30, "months"), (86400, "days"), (3600, "h"), (60, "min"))
 
 
@@ -36,14 +37,26 @@ class Card(NamedTuple):
     @property
     def words(self) -> str:
         """What the search looks through."""
-        named = f"{panels.heading(self.config)} {self.config.family} {self.config.dataset}" if self.config else ""
-        return f"{self.run.id} {named} {self.status.state}".lower()
+        if not self.config:
+            return f"{self.run.id} {self.status.state}".lower()
+        named = f"{panels.heading(self.config)} {self.config.family} {self.config.dataset}"
+        return f"{self.run.id} {named} {settings.in_words(self.config)} {self.status.state}".lower()
 
 
-def all_cards() -> list[Card]:
-    """Every run, newest first; a damaged one is a card too."""
+def own_cards() -> list[Card]:
+    """Every run of this home, newest first; a damaged one is a card too."""
+    return _cards(all_runs())
+
+
+def ready_made(own: Sequence[Card]) -> list[Card]:
+    """The runs that come with the app, but for those of which one's own has the id: an address means that one."""
+    taken = {card.run.id for card in own}
+    return _cards([run for run in shipped_runs() if run.id not in taken])
+
+
+def _cards(runs: Sequence[Run]) -> list[Card]:
     found = []
-    for run in all_runs():
+    for run in runs:
         try:
             found.append(Card(run, run.config, run.status(), None))
         except UserError as error:
@@ -88,13 +101,21 @@ def _pick(run_id: str) -> None:
         st.query_params.pop("compare", None)
 
 
+def rows(cards: Sequence[Card]) -> None:
+    """Three in a row."""
+    for first in range(0, len(cards), 3):
+        for place, card in zip(st.columns(3), cards[first : first + 3], strict=False):
+            with place:
+                draw(card)
+
+
 def draw(card: Card) -> None:
     """One card."""
     with st.container(border=True, height="stretch"):
         if card.config is None:
             st.markdown(f"**{plain(card.run.id)}**")
             st.error(plain(card.error or ""))
-            if st.button("Delete", icon=":material/delete:", key=f"delete-{card.run.id}"):
+            if not card.run.shipped and st.button("Delete", icon=":material/delete:", key=f"delete-{card.run.id}"):
                 confirm(card.run)
             return
         pace = 2.0 if card.status.active else None
@@ -112,9 +133,17 @@ def _face(run: Run, config: RunConfig, known: str) -> None:
     if status.state != known:
         st.rerun()
     _picture(run)
-    st.markdown(f"**{panels.heading(config)}**  \n{main_figure(run)}")
+    lines = [f"**{panels.heading(config)}**", main_figure(run)]
+    if changed := settings.in_words(config):
+        lines.append(f":gray[{plain(changed)}]")
+    st.markdown("  \n".join(lines))
     with st.container(horizontal=True, vertical_alignment="center"):
+        if run.shipped:
+            st.badge("ready-made", icon=":material/inventory_2:", color="violet")
+            st.caption(run.id, width="content")
+            return
         panels.badge(status)
+        steering.badge(run)
         done = f"{status.share:.0%} · " if status.active else ""
         st.caption(f"{done}{age(config.created)} · {run.id.rsplit('-', 1)[-1]}", width="content")
 
@@ -136,7 +165,7 @@ def _menu(card: Card) -> None:
     with st.popover(":material/more_horiz:", help="More"):
         if st.button("Duplicate with changes", key=f"like-{run.id}", icon=":material/content_copy:", type="tertiary"):
             go("train", like=run.id)
-        if run.can_resume(card.status):
+        if not run.shipped and run.can_resume(card.status):
             st.button(
                 "Resume", key=f"resume-{run.id}", icon=":material/play_arrow:", type="tertiary",
                 on_click=attempt, args=(jobs.resume, run),
@@ -145,13 +174,17 @@ def _menu(card: Card) -> None:
             "Download as zip", lambda: exchange.pack(run), f"{run.id}.zip", "application/zip", f"zip-{run.id}",
             on_click="ignore", icon=":material/download:", type="tertiary",
         )  # fmt: skip
-        if st.button("Delete", key=f"delete-{run.id}", icon=":material/delete:", type="tertiary"):
+        panels.links(run)
+        if not run.shipped and st.button("Delete", key=f"delete-{run.id}", icon=":material/delete:", type="tertiary"):
             confirm(run)
 
 
 @st.dialog("Delete this run?")
 def confirm(run: Run) -> None:
-    """Ask before anything is lost."""
+    """Ask before anything is lost. A run that is being trained is not asked about but explained."""
+    if (state := run.status().state) in ACTIVE:
+        st.info(f"**{plain(run.id)}** is {state}. Open it and press Stop first, then it can be deleted.")
+        return
     st.write(
         f"**{plain(run.id)}**: its weights, curves and pictures will be gone. Download it first if you may need it."
     )
@@ -193,41 +226,32 @@ def age(created: str) -> str:
 def compare(runs: Sequence[Run]) -> None:
     """Runs side by side: main loss together, samples, and what differs between their settings."""
     st.subheader(f"Comparing {len(runs)} runs")
+    log = st.toggle("Logarithmic", key="compare-log")
     lines: dict[str, figures.Series] = {}
     names = {run.id: f"{panels.heading(run.config)} {run.id.rsplit('-', 1)[-1]}" for run in runs}
-    units = set()
+    units, trained = set(), []
     for run in runs:
         main, unit = next(iter(panels.losses(run).items()))
         told = run.metrics()
         test = panels.series(told, "test", main, "step")
         lines[names[run.id]] = test if len(test[0]) > 1 else panels.series(told, "train", main, "step")
+        trained += [] if len(test[0]) > 1 else [names[run.id]]
         units.add(f"{figures.title(main)}, {unit}")
-    st.altair_chart(figures.loss_curves(lines), key="compare", alt="Main loss of each run")
-    st.caption(f"{' and '.join(sorted(units))}, on test images." + (" Their units differ." if len(units) > 1 else ""))
+    st.altair_chart(figures.loss_curves(lines, log=log), key="compare", alt="Main loss of each run")
+    where = "on training images" if len(trained) == len(runs) else "on test images"
+    if 0 < len(trained) < len(runs):
+        where += f", but of {plain(' and '.join(trained))} on training images"
+    st.caption(f"{' and '.join(sorted(units))}, {where}." + (" Their units differ." if len(units) > 1 else ""))
     for place, run in zip(st.columns(len(runs)), runs, strict=True):
         with place:
             st.markdown(f"**{names[run.id]}**")
             _picture(run)
-    rows = differences([(names[run.id], run.config) for run in runs])
+    rows = settings.differences([(names[run.id], run.config) for run in runs])
+    rows += steering.difference({names[run.id]: run for run in runs})
     if rows:
         st.dataframe(rows, hide_index=True)
     else:
         st.caption("Their settings are the same.")
-
-
-def differences(configs: Sequence[tuple[str, RunConfig]]) -> list[dict[str, str]]:
-    """One row for each setting that is not the same in all."""
-    flat = {}
-    for name, config in configs:
-        values = config.model_dump(mode="json", exclude={"created", "versions", "parent", "shape", "classes"})
-        knobs, schedule = values.pop("knobs"), values.pop("schedule")
-        flat[name] = {figures.title(key): str(value) for key, value in {**values, **knobs, **schedule}.items()}
-    settings = dict.fromkeys(key for values in flat.values() for key in values)
-    return [
-        {"setting": key, **{name: values.get(key, "-") for name, values in flat.items()}}
-        for key in settings
-        if len({values.get(key) for values in flat.values()}) > 1
-    ]
 
 
 def import_one() -> None:
@@ -248,7 +272,7 @@ def import_one() -> None:
 def empty() -> None:
     """The first visit."""
     with st.container(border=True, horizontal_alignment="center"):
-        st.subheader("No runs yet", width="content")
+        st.subheader("No runs of your own yet", width="content")
         st.markdown(
             "Train a first model: it takes one minute and two clicks, and you can watch it learn to draw digits.",
             width="content",

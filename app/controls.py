@@ -1,5 +1,6 @@
 """A Config in, widgets drawn, a new Config out. No knob is typed here: its field holds bounds, help and unit."""
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -19,14 +20,24 @@ C = TypeVar("C", bound=Config)
 ROOM = 18  # letters that fit beside each other on half a column
 
 
-def knobs(config: type[C], key: str, basic: DeltaGenerator, advanced: DeltaGenerator, values: Mapping[str, Any]) -> C:
-    """Draw every field, two in a row of its place, starting at `values` or else at its default. Raises UserError."""
+def knobs(
+    config: type[C],
+    key: str,
+    basic: DeltaGenerator,
+    advanced: DeltaGenerator,
+    values: Mapping[str, Any],
+    problems: list[str] | None = None,
+) -> C:
+    """Draw every field, two in a row of its place, starting at `values` or else at its default. Raises UserError.
+
+    A number out of range is said in `problems`; the nearest in range stands in.
+    """
     chosen: dict[str, Any] = {}
     for place, is_advanced in ((basic, False), (advanced, True)):
         named = [item for item in config.model_fields.items() if bool(_extra(item[1]).get("advanced")) == is_advanced]
         for first in range(0, len(named), 2):
             for column, (name, field) in zip(place.columns(2), named[first : first + 2], strict=False):
-                chosen[name] = _widget(column, name, field, values.get(name, field.default), f"{key}-{name}")
+                chosen[name] = _widget(column, name, field, values.get(name, field.default), f"{key}-{name}", problems)
     return config.of(chosen)
 
 
@@ -38,7 +49,9 @@ def _bound(field: FieldInfo, which: str) -> Any:
     return next((getattr(rule, which) for rule in field.metadata if hasattr(rule, which)), None)
 
 
-def _widget(place: DeltaGenerator, name: str, field: FieldInfo, value: Any, key: str) -> Any:
+def _widget(
+    place: DeltaGenerator, name: str, field: FieldInfo, value: Any, key: str, problems: list[str] | None
+) -> Any:
     """The widget that suits the field's type."""
     unit = _extra(field).get("unit")
     label = f"{title(name)} ({unit})" if unit else title(name)
@@ -50,12 +63,33 @@ def _widget(place: DeltaGenerator, name: str, field: FieldInfo, value: Any, key:
         return place.selectbox(label, options, options.index(value), **common)
     if field.annotation is bool:
         return place.toggle(label, value, **common)
-    low, high = _bound(field, "ge"), _bound(field, "le")
-    kind = int if field.annotation is int else float
-    low, high = (None if bound is None else kind(bound) for bound in (low, high))
-    if kind is int:
-        return place.number_input(label, low, high, int(value), 1, **common)
-    return place.number_input(label, low, high, float(value), _step(field), format="%g", **common)
+    bounds = _bound(field, "ge"), _bound(field, "le")
+    if field.annotation is int:
+        return number(place, label, bounds, int(value), problems, step=1, **common)
+    return number(place, label, bounds, float(value), problems, step=_step(field), format="%g", **common)
+
+
+def number(
+    place: DeltaGenerator,
+    label: str,
+    bounds: tuple[float | None, float | None],
+    value: float,
+    problems: list[str] | None = None,
+    **common: Any,
+) -> Any:
+    """A number of the type of `value`. One out of range is said below it and in `problems`; the nearest stands in.
+
+    The widget knows no bounds: with them it would turn red and go on giving its last good value, and nobody told.
+    """
+    typed = place.number_input(label, value=value, **common)
+    low, high = (typed if bound is None else type(value)(bound) for bound in bounds)
+    nearest = min(max(typed, low), high)
+    if nearest != typed:
+        sentence = f"{label.split(' (')[0]} must be from {low:,.10g} to {high:,.10g}."
+        place.caption(f":red[{sentence}]")
+        if problems is not None:
+            problems.append(sentence)
+    return nearest
 
 
 def _step(field: FieldInfo) -> float:
@@ -120,13 +154,21 @@ def preview(name: str, size: int | None, channels: int | None) -> Facts:
     return found
 
 
-def image_form(place: DeltaGenerator, key: str, name: str, size: int | None, channels: int | None) -> tuple[int, int]:
+def image_form(
+    place: DeltaGenerator,
+    key: str,
+    name: str,
+    size: int | None,
+    channels: int | None,
+    problems: list[str] | None = None,
+) -> tuple[int, int]:
     """Pixels a side and channels, starting at the dataset's own."""
     entry = data.entry(name)
     left, right = place.columns(2)
-    side = left.number_input(
-        "Image side (pixels)", data.SMALLEST, data.LARGEST, min(64, size or entry.size), key=f"{key}-{name}-size",
-        help="Images are resized to such a square. Smaller trains faster.", persist_state="session",
+    side = number(
+        left, "Image side (pixels)", (data.SMALLEST, data.LARGEST), min(64, size or entry.size), problems,
+        key=f"{key}-{name}-size", help="Images are resized to such a square. Smaller trains faster.",
+        persist_state="session",
     )  # fmt: skip
     depth = right.segmented_control(
         "Colour", [1, 3], default=channels or entry.channels, required=True, key=f"{key}-{name}-channels",
@@ -134,6 +176,13 @@ def image_form(place: DeltaGenerator, key: str, name: str, size: int | None, cha
         persist_state="session",
     )  # fmt: skip
     return int(side), depth
+
+
+def server_folder() -> str:
+    """Where on the server images lie. A demonstration is open to strangers: they are not asked, and read none."""
+    if os.environ.get("GENMODELS_DEMO") == "1":
+        return ""
+    return st.text_input("Or a folder on the machine where this app runs").strip()
 
 
 def attempt(action: Callable[..., Any], *arguments: Any) -> None:

@@ -1,20 +1,23 @@
 """Draws a run: where it stands, its curves, its pictures, its latent dimensions."""
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import streamlit as st
+from streamlit.errors import StreamlitPageNotFoundError
 
-from app import pictures
+from app import pictures, settings, steering
 from app.controls import attempt
 from app.plan import duration
-from app.state import go, plain
+from app.state import go, page_file, plain
 from genmodels import figures, jobs
 from genmodels.config import UserError
 from genmodels.data import DATASETS
 from genmodels.families import FAMILIES
 from genmodels.runs import Run, RunConfig, Status
+from genmodels.steering import Turn
 
 # icon and colour of each state; the word is the state's own name
 STATES = {
@@ -26,6 +29,14 @@ STATES = {
     "failed": (":material/error:", "red"),
 }
 AWAITED = 0.3  # seconds between two looks while something is waited for; else 1
+# The pages that look inside a run, and what its model must be able to do for each.
+LOOKS = {
+    "latent_map": ("Latent map", ":material/scatter_plot:", {"encode"}),
+    "perturbation": ("Perturbation", ":material/tune:", {"encode", "decode"}),
+    "transitions": ("Transitions", ":material/animation:", {"encode", "decode"}),
+    "arithmetic": ("Arithmetic", ":material/calculate:", {"encode", "decode"}),
+    "beta": ("Beta", ":material/compare_arrows:", {"posterior", "decode"}),
+}
 LATEST = -1  # on the time slider: the newest pictures, whatever their step
 Point = dict[str, Any]
 
@@ -62,9 +73,12 @@ def watch(run: Run) -> None:
     status = run.status()
     pace: float | None = AWAITED if awaited(run, status) else 1.0
     if not status.active:  # somebody else may resume it
-        pace = None if status.state == "finished" else 3.0
+        pace = None if status.state == "finished" or run.shipped else 3.0
+    if changed := settings.in_words(run.config):
+        st.caption(f"{plain(changed[0].upper() + changed[1:])}; all else as by default.")
     # How often a fragment runs is settled when the whole page runs, so the page runs again when that should change.
     st.fragment(_watch, run_every=pace)(run, status.state, pace)
+    settings.table(run.config, dataset_title(run.config.dataset))
 
 
 def awaited(run: Run, status: Status) -> bool:
@@ -77,20 +91,44 @@ def _watch(run: Run, known: str, pace: float | None) -> None:
     if status.state != known or (status.active and awaited(run, status) != (pace == AWAITED)):
         st.rerun()
     standing(run, status)
-    if not told and not status.active:
+    with st.container():
+        steering.controls(run, status)
+    with st.container():
+        troubles(run, status, told)
+        links(run)
+    if status.state == "queued" and not told:
+        st.info("Loss curves, samples and reconstructions appear here as soon as it learns.")
         return
-    step, seen = time_slider(run, status), {}
+    with st.container():  # one place, whether there is a slider yet or not: what follows stays where it is
+        step = time_slider(run, status)
+    seen: Mapping[str, pictures.Picture] = {}
+    arrays: Mapping[str, np.ndarray] = {}
     try:
         name = pictures.newest(run) if step == LATEST else f"snapshots/{step}"
         seen, arrays = pictures.of_run(run, name), run.arrays(name)
     except UserError as error:
         st.error(plain(str(error)))
-        arrays = {}
-    (main, unit), *others = losses(run).items()
+    if told or seen or status.active:
+        charts(run, status, seen, arrays, told, step)
+    if not status.active:
+        final_figures(run)
+
+
+def charts(
+    run: Run,
+    status: Status,
+    seen: Mapping[str, pictures.Picture],
+    arrays: Mapping[str, np.ndarray],
+    told: list[Point],
+    step: int,
+) -> None:
+    """Pictures on the left, curves on the right, the other losses below."""
+    (main, unit), *others = losses(run).items() if told or status.active else [("", "")]
     left, right = st.columns(2, gap="large")
     with right:
-        axes = Axes(*axes_form(), told, step)
-        curve(axes, main, unit, 330)
+        if main:
+            axes = Axes(*axes_form(), told, step, steering.turns_of(run))
+            curve(axes, main, unit, 330)
     with left:
         pictures_of(run, seen, [name for name in seen if name != "reconstructions"] or ["reconstructions"])
     places = left, right = st.columns(2, gap="large")
@@ -98,19 +136,61 @@ def _watch(run: Run, known: str, pace: float | None) -> None:
         if len(seen) > 1:
             pictures_of(run, seen, ["reconstructions"])
     with right:
-        dimensions(arrays)
+        dimensions(run, status, arrays)
     for number, (name, unit) in enumerate(others):
         places = st.columns(2, gap="large") if number % 2 == 0 else places
         with places[number % 2]:
             curve(axes, name, unit, 240)
-    if not status.active:
-        final_figures(run)
+
+
+def troubles(run: Run, status: Status, told: list[Point]) -> None:
+    """Files of an ended run that cannot be read: said when it is opened, not when they are needed."""
+    if status.active:
+        return
+    if lost := unread(run, told):
+        those = "One point of the curves" if lost == 1 else f"{lost:,} points of the curves"
+        st.warning(f"{those} could not be read: metrics.jsonl is damaged there. The others are shown.")
+    if status.step and (wrong := wrong_weights(run)):
+        way = "Resume it or train a copy" if run.can_resume(status) else "Train a copy"
+        st.error(f"{wrong} Its curves and pictures are still here, but nothing new can be drawn with it. {way}.")
+
+
+def unread(run: Run, told: list[Point]) -> int:
+    """Lines of the curves' file that are no point."""
+    path = run.path / "metrics.jsonl"
+    return len(path.read_bytes().splitlines()) - len(told) if path.exists() else 0
+
+
+def wrong_weights(run: Run) -> str | None:
+    """What is wrong with the file of weights, as its header and its length tell; None where nothing is."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(run.path / "weights.safetensors", framework="numpy"):
+            return None
+    except FileNotFoundError:
+        return "Its weights are missing: there is no file weights.safetensors."
+    except (SafetensorError, OSError):
+        return "Its weights are damaged: the file weights.safetensors was cut off or changed."
+
+
+def links(run: Run) -> None:
+    """The pages of this app that look inside such a run, once it has weights."""
+    if wrong_weights(run):
+        return
+    able = set(FAMILIES[run.config.family].abilities)
+    with st.container(horizontal=True):
+        for page, (label, icon, needs) in LOOKS.items():
+            with contextlib.suppress(StreamlitPageNotFoundError):
+                if needs <= able:
+                    st.page_link(page_file(page), label=label, icon=icon, query_params={"run": run.id})
 
 
 def standing(run: Run, status: Status) -> None:
     """State in words, progress, and what can be done about it."""
     with st.container(horizontal=True, vertical_alignment="center"):
         badge(status)
+        steering.badge(run)
         actions(run, status)
     if status.state == "failed":
         st.error(plain(status.error or "It failed without a word."))
@@ -186,7 +266,7 @@ def pictures_of(run: Run, seen: Mapping[str, pictures.Picture], names: list[str]
     for name in names:
         if name in seen:
             pictures.show(seen[name], f"{figures.title(name)} of {run.id}")
-            st.caption(pictures.described(name))
+            st.caption(seen[name].caption)
 
 
 class Axes(NamedTuple):
@@ -196,6 +276,7 @@ class Axes(NamedTuple):
     log: bool
     told: list[Point]
     step: int
+    turns: list[Turn]
 
     @property
     def cursor(self) -> float | None:
@@ -220,20 +301,32 @@ def curve(axes: Axes, name: str, unit: str, height: int) -> None:
     train, test = (series(axes.told, part, name, axes.x) for part in ("train", "test"))
     st.markdown(f"**{figures.title(name)}**, {unit}")
     chart = figures.live_curves(
-        {"train": train, "test": test}, x_title=axes.x, log=axes.log, cursor=axes.cursor, height=height
-    )
+        {"train": train, "test": test}, x_title=axes.x, log=axes.log, cursor=axes.cursor,
+        marks=steering.marks(axes.turns, axes.told, axes.x), height=height,
+    )  # fmt: skip
     sentence = figures.curve_sentence(name, unit, train, test)
     st.vega_lite_chart(chart, key=f"curve-{name}", alt=sentence)
     st.caption(sentence)
 
 
-def dimensions(arrays: Mapping[str, np.ndarray]) -> None:
+def dimensions(run: Run, status: Status, arrays: Mapping[str, np.ndarray]) -> None:
     """KL of each latent dimension, where the family has it."""
     if "kl" not in arrays:
         return
+    kl = arrays["kl"]
     st.markdown("**What each latent dimension carries**, KL in nats")
-    sentence = figures.kl_sentence(arrays["kl"])
-    st.vega_lite_chart(figures.live_kl_bars(arrays["kl"]), key="kl", alt=sentence)
+    sentence = figures.kl_sentence(kl)
+    st.vega_lite_chart(figures.live_kl_bars(kl), key="kl", alt=sentence)
+    if not status.active and (kl > figures.CARRIES).sum() < len(kl) / 2:
+        sentence += (
+            " Most are hardly used: the code has more dimensions than it needs. Where the copies are blurred or grey,"
+            " fewer dimensions, a smaller beta or longer training help."
+        )
+    if "latents" in arrays and run.config.knobs.get("likelihood") == "bernoulli":
+        sentence += (
+            f" Measured on {len(arrays['latents']):,} test images in grey. The KL in the curves and figures differs:"
+            " it is of images drawn in black and white, as the model learns from them."
+        )
     st.caption(sentence)
 
 

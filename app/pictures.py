@@ -1,8 +1,9 @@
 """Arrays of a run or a dataset as pictures on the page: crisp on any screen, made once."""
 
 import base64
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import streamlit as st
@@ -11,17 +12,20 @@ from genmodels import data, media
 from genmodels.figures import title
 from genmodels.runs import Run
 
-WIDTH = 356  # CSS pixels of a grid at most: what a phone has room for
+WIDTH = 346  # CSS pixels of a grid at most: with its margin, what a phone has room for
 
-THUMBNAIL = (250, 110)  # CSS pixels, width and height at most
+THUMBNAIL = (220, 110)  # CSS pixels, width and height at most
+MARGIN = 5  # CSS pixels of paper round a grid: the page rounds its corners, and in the dark theme the sheet is seen
+PAIR = 72  # CSS pixels of an image before and after
 CELL = 48  # CSS pixels of one image in a grid, about
 
 
 class Picture(NamedTuple):
-    """A PNG as a data address, and its width on the page."""
+    """A PNG as a data address, its width on the page, and what it is in words."""
 
     address: str
     width: int
+    caption: str = ""
 
 
 class Facts(NamedTuple):
@@ -42,6 +46,9 @@ def sheet(images: np.ndarray, cell: int, light_on_dark: bool, rows: int, width: 
     factor, columns, gap = layout(images.shape[3], cell, width)
     images = images[: max(1, min(rows, len(images) // columns)) * columns]
     picture = media.grid(media.as_people_write(images, light_on_dark), columns, 2 * factor, 2 * gap)
+    if len(images) > 1:
+        margin = [(2 * MARGIN, 2 * MARGIN)] * 2 + [(0, 0)] * (picture.ndim - 2)
+        picture = np.pad(picture, margin, constant_values=media.PAPER)
     address = "data:image/png;base64," + base64.b64encode(media.png(picture)).decode()
     return Picture(address, picture.shape[1] // 2)
 
@@ -56,6 +63,16 @@ def layout(side: int, cell: int, width: int) -> tuple[int, int, int]:
 def show(picture: Picture, alt: str, caption: str | None = None) -> None:
     """Given by its address, so that nothing on the way resizes it."""
     st.image(picture.address, caption, picture.width, alt=alt)
+
+
+def before_and_after(pairs: Iterable[tuple[Any, np.ndarray]]) -> None:
+    """Images as they are, each above what it becomes, uint8 (C, H, W); the pairs stay together on any screen."""
+    with st.container(horizontal=True):
+        for before, after in pairs:
+            picture = sheet(after[None], PAIR, False, 1, PAIR)
+            with st.container(width=max(PAIR, picture.width), gap="xsmall"):
+                st.image(before, width=PAIR, alt="An image as it is")
+                show(picture, "The same image as it is learned from")
 
 
 @st.cache_data(show_spinner=False, max_entries=64, ttl=120)
@@ -87,18 +104,23 @@ def _pictures(path: str, changed: int) -> dict[str, Picture]:
         return {}
     light = media.is_light_on_dark(images.get("originals", next(iter(images.values()))))
     originals = images.pop("originals", None)
-    if originals is not None and "reconstructions" in images:
+    if paired := originals is not None and "reconstructions" in images:
         _, columns, _ = layout(originals.shape[3], CELL, WIDTH)
         whole = len(originals) // columns * columns or len(originals)
         images["reconstructions"] = media.pairs(originals[:whole], images["reconstructions"][:whole], columns)
-    return {name: sheet(array, CELL, light, 8) for name, array in images.items()}
+    return {
+        name: sheet(array, CELL, light, 8)._replace(caption=described(name, paired)) for name, array in images.items()
+    }
 
 
-def described(name: str) -> str:
-    """What a set of pictures is, in words."""
+def described(name: str, paired: bool) -> str:
+    """What a set of pictures is, in words; paired: copies come under their originals."""
+    copies = (
+        "in each pair of rows, test images above and the model's copies below" if paired else "copies of test images"
+    )
     return {
         "samples": "Samples: new images drawn from the same noise at each step",
-        "reconstructions": "Reconstructions: in each pair of rows, test images above and the model's copies below",
+        "reconstructions": f"Reconstructions: {copies}",
     }.get(name, title(name))
 
 

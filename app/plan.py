@@ -10,6 +10,8 @@ from genmodels.config import UserError
 from genmodels.runs import Run, RunConfig, all_runs
 
 TRIAL = 0.4  # seconds a trial may take once it has warmed up
+LONG = 5.0  # seconds from which a run tells its speed: before, starting is much of it
+RUNS = 3  # so many of the newest are asked
 
 
 class Layer(NamedTuple):
@@ -61,20 +63,27 @@ def estimate(config: RunConfig, count: int) -> str:
 
 
 def images_per_second(config: RunConfig) -> tuple[float, str]:
-    """Speed of an earlier run of the same kind, else of a very short trial; and where the figure comes from."""
-    for run in all_runs()[:50]:
-        if (rate := _seen(run, config)) is not None:
-            return rate, "An estimate, from an earlier run of this kind."
+    """Speed of earlier runs of the same kind, else of a very short trial; and where the figure comes from."""
+    works = [work for run in all_runs()[:50] if (work := _work(run, config)) and work[1] >= LONG][:RUNS]
+    if works:
+        images, seconds = np.sum(works, 0)
+        return float(images / seconds), "An estimate, from earlier runs of this kind."
     return _tried(config.model_copy(update={"created": "", "seed": 0})), "An estimate, from a trial of a few steps."
 
 
-def _seen(run: Run, config: RunConfig) -> float | None:
+def _work(run: Run, config: RunConfig) -> tuple[float, float] | None:
+    """Images that a run of the same kind has looked at and the seconds it took, all it does beside included."""
     try:
-        same = _kind(run.config) == _kind(config)
+        if _kind(run.config) != _kind(config) or not (run.path / "resume.pt").exists():
+            return None  # of another kind, or trained on another machine
     except UserError:
         return None
-    rates = [rate for point in run.metrics()[2:] if (rate := point.get("images_per_second", 0)) > 0] if same else []
-    return float(np.median(rates)) if len(rates) >= 3 else None
+    points = [point for point in run.metrics() if {"seconds", "images_per_second"} <= point.keys()]
+    if not points:
+        return None
+    seconds = np.array([point["seconds"] for point in points])
+    rates = np.array([point["images_per_second"] for point in points])
+    return float(rates @ np.diff(seconds, prepend=0.0)), float(seconds[-1])
 
 
 def _kind(config: RunConfig) -> tuple[object, ...]:

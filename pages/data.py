@@ -32,9 +32,9 @@ def look() -> None:
     rows, counts, summary = sheets(name, side, depth, part, int(page) - 1)
     if st.button("Train on it", type="primary", icon=":material/play_arrow:"):
         state.go("train", data=name)
-    for i, place in enumerate(st.columns(2)):
-        for label, picture in rows[i::2]:
-            place.image(picture.address, state.plain(label) or None, picture.width, alt=f"Images {label}")
+    with st.container(horizontal=True):
+        for label, picture in rows:
+            st.image(picture.address, state.plain(label) or None, picture.width, alt=f"Images {label}")
     if counts:
         st.altair_chart(figures.class_counts(list(counts)[:40], list(counts.values())[:40]), alt=summary)
     st.caption(state.plain(summary) + (f" The chart counts the {part} part." if counts else ""))
@@ -45,7 +45,7 @@ def look() -> None:
 
 def bring() -> None:
     upload = st.file_uploader("A zip archive of images, one folder for each class", "zip")
-    path = st.text_input("Or a folder on the machine where this app runs").strip()
+    path = controls.server_folder()
     if not (given := upload or path):
         return
     key = upload.file_id if upload else (path, intake.fingerprint(path))
@@ -60,10 +60,7 @@ def bring() -> None:
     right.caption(found.spread)
     st.expander("Files to look at").dataframe(found.findings, hide_index=True)
     side, depth = controls.image_form(st.container(), f"own-{key}", "shapes", *found.native)
-    for place, each in zip(st.columns(8), intake.preview(given, found, side, depth), strict=False):
-        after = pictures.sheet(each.after[None], 72, False, 1, 72)
-        place.image(each.before, width=72, alt="An image as it is")
-        place.image(after.address, width=after.width, alt="The same image as it is learned from")
+    pictures.before_and_after([(each.before, each.after) for each in intake.preview(given, found, side, depth)])
     st.caption("Above as they are, below as a model sees them: the middle square, resized. Exact copies are left out.")
     title = st.text_input("Name", intake.suggested(given), max_chars=40)
     if st.button("Keep as a dataset", type="primary", disabled=bool(found.problem)):

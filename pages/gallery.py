@@ -6,20 +6,21 @@ from app import cards, state
 from genmodels.config import UserError
 from genmodels.runs import by_id
 
-everything = cards.all_cards()
+own = cards.own_cards()
+ready = cards.ready_made(own)
 with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
     st.title("Gallery", width="content")
     with st.container(horizontal=True, width="content"):
         with st.popover("Import", icon=":material/upload:"):
             cards.import_one()
-        if everything and st.button("Train a model", type="primary", icon=":material/add:"):
+        if own and st.button("Train a model", type="primary", icon=":material/add:"):
             state.go("train")
 
-if not everything:
+if not own:
     cards.empty()
+if not own and not ready:
     st.stop()
-
-st.write("Every model trained here. Open one to look at it, or tick several to compare them.")
+st.write("Open a model to look at it, or tick several to compare them.")
 chosen = []
 for run_id in cards.picked()[:4]:
     try:
@@ -33,14 +34,16 @@ if len(chosen) > 1:
         except UserError as error:
             st.error(state.plain(str(error)))
 
-found = cards.filtered(everything)
-limit = st.session_state.setdefault("shown", cards.PAGE)
+found = cards.filtered([*own, *ready])
 if not found:
     st.info("No run matches. Clear the search or a filter.")
-for first in range(0, min(limit, len(found)), 3):
-    for place, card in zip(st.columns(3), found[first : first + 3], strict=False):
-        with place:
-            cards.draw(card)
-if len(found) > limit and st.button(f"Show more ({len(found) - limit} left)", width="stretch"):
+mine = [card for card in found if not card.run.shipped]
+limit = st.session_state.setdefault("shown", cards.PAGE)
+cards.rows(mine[:limit])
+if len(mine) > limit and st.button(f"Show more ({len(mine) - limit} left)", width="stretch"):
     st.session_state["shown"] = limit + cards.PAGE
     st.rerun()
+if made := [card for card in found if card.run.shipped]:
+    st.subheader("Ready-made")
+    st.caption("Models that come with the app: look inside, compare, or duplicate one with changes.")
+    cards.rows(made)

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import controls, panels, plan, state
+from app import controls, panels, plan, state, steering
 from genmodels import jobs
 from genmodels.config import Schedule, UserError
 from genmodels.families import FAMILIES
@@ -23,44 +23,58 @@ st.write("Choose what it learns from and what it is. Then press **Train** and wa
 
 try:
     old = like.config if like else None
-    form, ready = st.columns([3, 2], gap="large")
-    with form:
+    # Two rows, so that on a phone the button comes before the knobs.
+    first, ready = st.columns([3, 2], gap="large")
+    second, detail = st.columns([3, 2], gap="large")
+    with first:
         asked = state.dataset_in_address()
         dataset = controls.choose_dataset(f"{key}{asked or ''}", old.dataset if old else asked)
         controls.fetched(dataset)
-        shown, picked, basic = st.container(), st.container(), st.container()
-        folded = st.expander("Fine-tuning", icon=":material/tune:")
-        side, depth = controls.image_form(
-            folded, key, dataset, *((old.size, old.channels) if old and old.dataset == dataset else (None, None))
-        )
-        with shown:
-            facts = controls.preview(dataset, side, depth)
-        with picked:
-            family = controls.choose_family(key, old.family if old else None)
-        known = old.knobs if old and old.family == family else {}
-        knobs = controls.knobs(FAMILIES[family].Config, f"{key}-{family}", basic, folded, known)
-        schedule = controls.knobs(Schedule, f"{key}-schedule", basic, folded, old.schedule.model_dump() if old else {})
-        seed = folded.number_input(
-            "Seed", 0, 2**31 - 1, old.seed if old else 0, key=f"{key}-seed", persist_state="session",
-            help="The same seed and settings give the same run on one processor thread.",
-        )  # fmt: skip
-        with st.expander("The idea and the formula", icon=":material/functions:"):
-            st.markdown(FAMILIES[family].about.replace("\n[", "\n\n["))
+        shown = st.container()
+        family = controls.choose_family(key, old.family if old else None)
+    basic = second.container()
+    folded = second.expander("Fine-tuning", icon=":material/tune:")
+    problems: list[str] = []
+    side, depth = controls.image_form(
+        folded, key, dataset, *((old.size, old.channels) if old and old.dataset == dataset else (None, None)), problems
+    )
+    with shown:
+        facts = controls.preview(dataset, side, depth)
+    knobs = controls.knobs(
+        FAMILIES[family].Config, f"{key}-{family}", basic, folded,
+        old.knobs if old and old.family == family else {}, problems,
+    )  # fmt: skip
+    known = old.schedule.model_dump() if old else {}
+    schedule = controls.knobs(Schedule, f"{key}-schedule", basic, folded, known, problems)
+    seed = controls.number(
+        folded, "Seed", (0, 2**31 - 1), old.seed if old else 0, problems, key=f"{key}-seed", persist_state="session",
+        help="The same seed and settings give the same run on one processor thread.",
+    )  # fmt: skip
+    with second.expander("The idea and the formula", icon=":material/functions:"):
+        st.markdown(FAMILIES[family].about.replace("\n[", "\n\n["))
     config = RunConfig(
         family=family, knobs=knobs.model_dump(), dataset=dataset, size=side, channels=depth, seed=seed,
         schedule=schedule, shape=facts.shape, classes=facts.classes, parent=like.id if like else None,
     )  # fmt: skip
+    layers = plan.layers(config)
     with ready.container(border=True):
-        layers = plan.layers(config)
         st.markdown(f"**{panels.heading(config)}**")
-        if st.button("Train", type="primary", icon=":material/play_arrow:", width="stretch"):
+        turns = steering.offer(like, family)
+        pressed = st.button(
+            "Train", type="primary", icon=":material/play_arrow:", width="stretch", disabled=bool(problems)
+        )
+        for problem in problems:
+            st.error(problem)
+        if pressed and not problems:
             new = create(config)
+            steering.follow(new, turns)
             jobs.start(new)
             state.go("train", run=new.id)
         st.write(f"**{sum(layer.parameters for layer in layers):,}** parameters.")
         told = st.empty()
-        with st.expander("Its layers"):
-            st.markdown("\n".join(f"- {layer.name}: {layer.parameters:,}" for layer in layers))
+    with detail.expander("Its layers"):
+        st.markdown("\n".join(f"- {layer.name}: {layer.parameters:,}" for layer in layers))
+    if not problems:
         told.caption(plan.estimate(config, facts.sizes[0]))
 except UserError as error:
     st.error(state.plain(str(error)))

@@ -2,18 +2,20 @@
 
 import json
 import re
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import cards, panels, plan
+from app import cards, panels, plan, settings
 from genmodels import jobs
 from genmodels.config import UserError
 from genmodels.families import FAMILIES
-from genmodels.runs import Run, Status, all_runs
+from genmodels.runs import Run, Status, all_runs, runs_folder
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(path.stem for path in (ROOT / "pages").glob("*.py"))
@@ -228,7 +230,9 @@ def test_ages_of_any_text():
 
 def test_differences_name_only_what_differs(new_run: Trained):
     one, two = new_run(latent_size=3), new_run(latent_size=4)
-    assert cards.differences([("a", one.config), ("b", two.config)]) == [{"setting": "Latent size", "a": "3", "b": "4"}]
+    assert settings.differences([("a", one.config), ("b", two.config)]) == [
+        {"setting": "Latent size", "a": "3", "b": "4"}
+    ]
 
 
 def test_a_refused_action_is_a_toast_and_no_trace(monkeypatch: pytest.MonkeyPatch, new_run: Trained):
@@ -246,3 +250,247 @@ def test_status_json_of_a_stranger(new_run: Trained):
     run = new_run()
     (run.path / "status.json").write_text(json.dumps({"state": "finished", "share": 7, "step": 1, "device": "<b>"}))
     assert not visit("train", run=run.id).exception
+
+
+# -- what a page says of itself, of settings and of what is damaged
+
+
+def button(app: AppTest, label: str) -> object:
+    return next(each for each in app.button if each.label == label)
+
+
+@pytest.mark.parametrize(
+    ("label", "typed", "sentence"),
+    [
+        ("Beta (", 5000.0, "Beta must be from 0 to 1,000."),
+        ("Seed", -1, "Seed must be from 0 to 2,147,483,647."),
+        ("Image side", 3, "Image side must be from 8 to 64."),
+        ("Budget", 0.0, "Budget must be from 0.001 to 1,000,000."),
+    ],
+)
+def test_a_number_out_of_range_is_said_and_nothing_can_be_trained_with_it(
+    label: str, typed: float, sentence: str, started: list[Run]
+):
+    app = visit("train")
+    box = next(box for box in app.number_input if box.label.startswith(label))
+    assert not button(app, "Train").disabled
+    before = box.value
+    box.set_value(typed).run()
+    assert not app.exception
+    assert button(app, "Train").disabled
+    assert [each.value for each in app.error] == [sentence]
+    assert any(sentence in each.value for each in app.caption)
+    next(box for box in app.number_input if box.label.startswith(label)).set_value(before).run()
+    assert not app.error
+    assert not button(app, "Train").disabled
+    next(box for box in app.number_input if box.label.startswith(label)).set_value(typed)
+    press(app, "Train")  # at once: the click comes together with the number
+    assert not started
+
+
+def write_points(run: Run, rates: list[tuple[float, float]]) -> None:
+    """A curve of a run that was at (seconds, images per second)."""
+    (run.path / "metrics.jsonl").unlink(missing_ok=True)
+    for step, (seconds, rate) in enumerate(rates, 1):
+        run.append_metrics({"step": step, "seconds": seconds, "images_per_second": rate, "train": {"kl": 1.0}})
+    (run.path / "resume.pt").touch()
+
+
+def test_the_estimate_is_all_images_over_all_seconds_of_runs_long_enough(new_run: Trained):
+    one, two, short, elsewhere, other = new_run(), new_run(seed=1), new_run(), new_run(), new_run(latent_size=3)
+    write_points(one, [(1, 100), (9, 1000), (10, 10)])  # 100 + 8,000 + 10 images in 10 seconds
+    write_points(two, [(30, 2000)])  # 60,000 images in 30 seconds
+    write_points(short, [(1, 9e9), (2, 9e9), (3, 9e9), (4, 9e9)])
+    write_points(elsewhere, [(50, 9e9)])
+    (elsewhere.path / "resume.pt").unlink()  # as an imported run comes
+    write_points(other, [(50, 9e9)])
+    rate, source = plan.images_per_second(one.config)
+    assert rate == pytest.approx((100 + 8000 + 10 + 60_000) / 40)
+    assert "earlier runs" in source
+
+
+def test_an_estimate_without_a_run_long_enough_is_a_trial(new_run: Trained):
+    run = new_run()
+    write_points(run, [(1, 9e9), (4.9, 9e9)])
+    rate, source = plan.images_per_second(run.config)
+    assert "trial" in source
+    assert 0 < rate < 9e8
+
+
+def test_points_that_cannot_be_read_are_counted(trained: Trained):
+    run = trained(budget=5, log_every=1)
+    assert "could not be read" not in words(visit("train", run=run.id))
+    lines = (run.path / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    lines[1] = lines[1][:9] + b"\n"
+    (run.path / "metrics.jsonl").write_bytes(b"".join(lines))
+    assert "One point of the curves could not be read" in words(visit("train", run=run.id))
+    (run.path / "metrics.jsonl").write_bytes(b"".join(lines)[:-5])
+    assert "2 points of the curves could not be read" in words(visit("train", run=run.id))
+    (run.path / "metrics.jsonl").write_bytes(b"\xff\n\xff\n")
+    app = visit("train", run=run.id)
+    assert not app.exception
+    assert "Samples" in words(app), "its pictures are whole"
+    assert "first point comes" not in words(app)
+
+
+@pytest.mark.parametrize("damage", ["cut off", "another header", "missing"])
+def test_damaged_weights_are_said_when_the_run_is_opened(damage: str, trained: Trained):
+    run = trained(budget=2)
+    app = visit("train", run=run.id)
+    assert not app.error
+    assert "Latent map" in {link.label for link in app.get("page_link")}
+    path = run.path / "weights.safetensors"
+    content = path.read_bytes()
+    path.write_bytes({"cut off": content[:-4], "another header": b"\0" * 8 + content[8:], "missing": b""}[damage])
+    if damage == "missing":
+        path.unlink()
+    app = visit("train", run=run.id)
+    assert not app.exception
+    assert "Its weights are" in app.error[0].value
+    assert "Train a copy" in app.error[0].value
+    assert not {link.label for link in app.get("page_link")}, "nothing can be looked into"
+    assert "Measured on the test images" in words(app)
+
+
+def rows(app: AppTest) -> list[tuple[str, ...]]:
+    return [tuple(map(str, row)) for row in app.table[0].value.itertuples(index=False)]
+
+
+def test_an_opened_run_tells_its_settings_what_differs_first(trained: Trained):
+    run = trained("vae", budget=2, seed=3, beta=4, body="conv")
+    app = visit("train", run=run.id)
+    assert "Settings" in {each.label for each in app.expander}
+    assert rows(app)[:2] == [("Beta", "4", "1"), ("Body", "conv", "mlp")]
+    assert ("Seed", "3", "0") in rows(app)
+    assert ("Budget", "2 steps", "1 minute") in rows(app)
+    assert ("Latent size", "16", "") in rows(app)
+    assert any(name == "Versions" and "torch" in value for name, value, _ in rows(app))
+    assert "Beta 4, conv body, seed 3, 2 steps" in words(app)
+    assert settings.in_words(run.config) == "beta 4, conv body, seed 3, 2 steps, cpu device, threads 1"
+
+
+def test_cards_say_what_differs_from_the_defaults(new_run: Trained):
+    new_run(latent_size=32, seed=3)
+    new_run("multi-stage-vae", size=16)
+    said = words(visit("gallery"))
+    assert "latent size 32, seed 3" in said
+    assert "16 pixels wide" in said
+    assert "latent size 32" in words(visit("gallery", search="32 seed"))
+
+
+def test_settings_that_are_the_defaults_need_no_words(new_run: Trained):
+    config = new_run().config
+    plain = config.model_copy(update={"schedule": type(config.schedule)()})
+    assert settings.in_words(plain) == ""
+
+
+def test_a_queued_run_says_its_place_and_what_comes(new_run: Trained):
+    first, second = new_run(), new_run()
+    for age, run in ((5, first), (2, second)):
+        run.write_status(Status(state="queued", heartbeat=time.time() - age))
+    app = visit("train", run=second.id)
+    assert "Number 2 in the queue" in app.get("progress")[0].proto.text
+    assert "appear here" in app.info[0].value
+    assert not app.get("vega_lite_chart")
+    second.append_metrics({"step": 1, "seconds": 1.0, "images_per_second": 9.0, "train": {"negative_elbo": 1.0}})
+    app = visit("train", run=second.id)
+    assert app.get("vega_lite_chart"), "a resumed run that waits shows how far it has come"
+
+
+def test_the_kl_of_the_bars_and_of_the_figures_are_told_apart(trained: Trained):
+    grey, drawn = trained(budget=2, likelihood="gaussian"), trained(budget=2, likelihood="bernoulli")
+    assert "test images in grey" in words(visit("train", run=drawn.id))
+    assert "test images in grey" not in words(visit("train", run=grey.id))
+
+
+def test_more_dimensions_than_needed_are_called_so(trained: Trained):
+    run = trained(budget=2, latent_size=64)
+    arrays = run.arrays("snapshots/2")
+    run.write_arrays("snapshots/2", arrays | {"kl": np.array([1.0] * 31 + [0.01] * 33, np.float32)})
+    assert "more dimensions than it needs" in words(visit("train", run=run.id))
+    run.write_arrays("snapshots/2", arrays | {"kl": np.ones(64, np.float32)})
+    assert "more dimensions than it needs" not in words(visit("train", run=run.id))
+
+
+def test_a_comparison_says_which_curves_are_of_training_images(trained: Trained):
+    one, two = trained(budget=3, log_every=1), trained(budget=3, log_every=1, latent_size=3)
+    points = two.metrics()
+    (two.path / "metrics.jsonl").write_text("".join(json.dumps(p | {"test": {}}) + "\n" for p in points))
+    name = two.id.rsplit("-", 1)[-1]
+    app = visit("gallery", compare=f"{one.id},{two.id}")
+    assert f"on test images, but of VAE on Digits {name} on training images." in words(app)
+    (log,) = (each for each in app.toggle if each.label == "Logarithmic")
+    log.set_value(True).run()
+    assert not app.exception
+    assert '"log"' in app.get("vega_lite_chart")[0].proto.spec
+    assert "on test images." in words(visit("gallery", compare=f"{one.id},{one.id}"))
+
+
+def test_a_run_that_meanwhile_trains_is_not_asked_about(trained: Trained):
+    run = trained(budget=2)
+    app = visit("gallery")
+    run.write_status(run.status().model_copy(update={"state": "running", "heartbeat": time.time(), "pid": None}))
+    press(app, "Delete")
+    assert not app.exception
+    assert "is running" in app.info[0].value
+    assert not [each for each in app.button if each.label == "Delete" and not each.key]
+    assert run.path.exists()
+
+
+@pytest.fixture
+def ready_made(trained: Trained, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+    """A run that comes with the app: without log and checkpoint, and without originals in its snapshots."""
+    run = trained(budget=3, log_every=1, latent_size=4)
+    monkeypatch.setattr("genmodels.runs.ZOO", tmp_path / "zoo")
+    for name in ("log.txt", "resume.pt", "live.npz", "worker.lock", "request.json"):
+        (run.path / name).unlink(missing_ok=True)
+    for step in run.snapshots():
+        arrays = run.arrays(f"snapshots/{step}")
+        run.write_arrays(f"snapshots/{step}", {name: each for name, each in arrays.items() if name != "originals"})
+    (tmp_path / "zoo").mkdir()
+    return Run(run.path.rename(tmp_path / "zoo" / "vae-digits-ready"))
+
+
+def test_a_ready_made_run_stands_below_one_s_own(ready_made: Run, trained: Trained):
+    app = visit("gallery")
+    assert not app.exception
+    assert "No runs of your own yet" in words(app)
+    assert "Ready-made" in words(app)
+    assert ready_made.shipped
+    trained(budget=2)
+    app = visit("gallery")
+    assert "No runs of your own" not in words(app)
+    keys = [each.key for each in app.button if each.key]
+    assert f"open-{ready_made.id}" in keys
+    assert not {f"delete-{ready_made.id}", f"resume-{ready_made.id}"} & set(keys)
+    assert any(each.proto.id.endswith(f"zip-{ready_made.id}") for each in app.get("download_button"))
+
+
+def test_a_ready_made_run_is_opened_compared_and_duplicated(ready_made: Run, trained: Trained, started: list[Run]):
+    app = visit("train", run=ready_made.id)
+    assert not app.exception
+    assert not app.error
+    assert "Reconstructions: copies of test images" in words(app)
+    assert "Resume" not in {each.label for each in app.button}
+    app.select_slider[0].set_value(1).run()
+    assert not app.exception
+    own = trained(budget=2)
+    assert "Comparing 2 runs" in words(visit("gallery", compare=f"{own.id},{ready_made.id}"))
+    press(visit("train", like=ready_made.id), "Train")
+    assert started[0].config.knobs["latent_size"] == 4
+    assert not started[0].shipped
+
+
+def test_an_imported_copy_of_a_ready_made_run_stands_in_for_it(ready_made: Run):
+    shutil.copytree(ready_made.path, runs_folder() / ready_made.id)
+    app = visit("gallery")
+    assert not app.exception
+    assert "Ready-made" not in words(app)
+
+
+def test_links_lead_to_the_pages_that_a_run_is_able_for(trained: Trained):
+    run = trained("conv-autoencoder", budget=2)
+    for app in (visit("train", run=run.id), visit("gallery")):
+        found = {link.label for link in app.get("page_link") if f"run={run.id}" in link.proto.query_string}
+        assert {"Latent map", "Perturbation"} <= found
+        assert "Beta" not in found

@@ -55,7 +55,7 @@ def press_train(page: Page) -> runs.Run:
 
 def test_from_an_empty_home_to_a_run_in_the_gallery(server: str, page: Page) -> None:
     page.goto(server)
-    expect(page.get_by_text("No runs yet")).to_be_visible()
+    expect(page.get_by_text("No runs of your own yet")).to_be_visible()
     page.get_by_role("link", name="Train", exact=True).first.click()
     run = press_train(page)
 
@@ -84,7 +84,9 @@ def test_from_an_empty_home_to_a_run_in_the_gallery(server: str, page: Page) -> 
     page.get_by_role("link", name="Gallery").first.click()
     expect(page.get_by_text("VAE on Digits").first).to_be_visible()
     expect(page.get_by_test_id("stImage").first).to_be_visible()
-    press(page, "Open", lambda: page.wait_for_url(re.compile(rf"run={run.id}"), timeout=6000))
+    # By its key: the arrow of a filter is a button called Open too.
+    page.locator(f".st-key-open-{run.id}").get_by_role("button").click()
+    page.wait_for_url(re.compile(rf"run={run.id}"))
     no_trace(page)
 
 
@@ -123,6 +125,7 @@ def test_training_goes_on_when_the_server_is_killed_and_the_tab_finds_it_again(p
         page.goto(f"http://127.0.0.1:{port}/train")
         run = press_train(page)
         state(page, "running").to_be_visible()
+        page.wait_for_function("document.body.innerText.match(/images\\/s/)")
         # Whole before the server goes: a part of the page that is fetched later could not be.
         expect(page.get_by_test_id("stSlider").first).to_be_visible()
         expect(page.get_by_test_id("stVegaLiteChart").last).to_be_visible()
@@ -171,3 +174,64 @@ def test_the_page_can_be_used_on_a_phone(server: str, browser, trained) -> None:
         wide = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth - window.innerWidth")
         assert wide <= 0, f"{address} is {wide} pixels wider than the screen"
     context.close()
+
+
+def test_a_number_out_of_range_is_said_before_anything_is_trained(server: str, page: Page) -> None:
+    page.goto(f"{server}/train")
+    train = page.get_by_role("button", name="Train", exact=True)
+    expect(train).to_be_enabled()
+    box = page.get_by_role("spinbutton", name="Beta (nats per nat)")
+    box.fill("5000")
+    box.press("Tab")
+    expect(page.get_by_text("Beta must be from 0 to 1,000.").first).to_be_visible()
+    expect(train).to_be_disabled()
+    box.fill("4")
+    box.press("Tab")
+    expect(train).to_be_enabled()
+    expect(page.get_by_text("Beta must be")).to_have_count(0)
+
+
+def test_a_button_stays_under_the_pointer_while_the_page_draws_itself_anew(server: str, page: Page) -> None:
+    page.goto(f"{server}/train")
+    run = press_train(page)
+    page.wait_for_function("document.body.innerText.match(/images\\/s/)")
+    page.wait_for_timeout(1500)  # until the pace of redraws has settled
+    button = page.get_by_role("button", name="Pause")
+    node = button.element_handle()
+    place = button.bounding_box()
+    before = step(page)
+    page.mouse.move(place["x"] + 10, place["y"] + 10)
+    page.mouse.down()
+    expect(page.get_by_text(f"step {before:,},", exact=False)).to_have_count(0)
+    page.wait_for_timeout(1200)
+    assert node.evaluate("button => button.isConnected"), "it is the same button after a redraw"
+    page.mouse.up()
+    state(page, "paused").to_be_visible()
+    assert run.wish == "pause"
+
+
+def test_on_a_phone_train_is_on_the_first_screen_and_classes_come_in_order(server: str, browser) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    page.goto(f"{server}/train")
+    train = page.get_by_role("button", name="Train", exact=True)
+    expect(train).to_be_visible()
+    expect(page.get_by_text("About", exact=False).first).to_be_visible()
+    place = train.bounding_box()
+    assert place["y"] + place["height"] < 844
+    page.goto(f"{server}/data")
+    captions = page.locator("[data-testid=stImageCaption]")
+    expect(captions).to_have_count(10)
+    tops = [captions.nth(i).bounding_box()["y"] for i in range(10)]
+    assert [captions.nth(i).inner_text().strip() for i in range(10)] == list("0123456789")
+    assert tops == sorted(tops)
+    context.close()
+
+
+def test_a_link_on_a_card_opens_the_page_that_looks_inside(server: str, page: Page, trained) -> None:
+    run = trained("vae")
+    page.goto(f"{server}/gallery?search={run.id}")
+    page.get_by_role("button", name="more_horiz").first.click()
+    page.get_by_role("link", name="Latent map").last.click()
+    page.wait_for_url(re.compile(rf"/latent-map\?.*run={run.id}"))
+    no_trace(page)

@@ -106,3 +106,17 @@ def test_a_missing_folder_gives_a_sentence():
     text(page, "Or a folder on the machine where this app runs").set_value("/no/such/folder").run()
     assert not page.exception
     assert "no folder" in page.error[0].value
+
+
+def test_a_demonstration_asks_for_no_folder_of_the_server(monkeypatch):
+    labels = [each.label for each in opened().text_input]
+    monkeypatch.setenv("GENMODELS_DEMO", "1")
+    page = opened()
+    assert not page.exception
+    assert set(labels) - {each.label for each in page.text_input} == {"Or a folder on the machine where this app runs"}
+    assert page.file_uploader, "an archive can still be brought"
+
+
+def test_classes_come_in_their_order():
+    page = opened(data="digits")
+    assert [each.captions for each in page.get("image")] == [[str(digit)] for digit in range(10)]
