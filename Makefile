@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test lint format bench
+.PHONY: run test lint format bench reproduce zoo
 
 run: .venv/app
 	$(BIN)/python -m streamlit run streamlit_app.py
@@ -22,6 +22,12 @@ format: .venv/dev
 
 bench: .venv/bench
 	$(BIN)/python -m tests.bench
+
+reproduce: .venv/dev
+	$(BIN)/python -m tests.reproduce
+
+zoo: .venv/app
+	$(BIN)/python -m genmodels.zoo
 
 .venv/app: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { echo "Python 3.11, 3.12 or 3.13 is needed: make run PYTHON=python3.12"; exit 1; }

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from genmodels import directions, steering
 from genmodels.config import UserError
 from genmodels.data.archives import entries
 from genmodels.data.folders import plain
@@ -30,6 +31,8 @@ FILES = {
     r"status\.json": 1 * MB,
     r"summary\.json": 1 * MB,
     r"metrics\.jsonl": 64 * MB,
+    r"directions\.json": 1 * MB,
+    r"steering\.jsonl": 1 * MB,
     r"weights\.safetensors": 1024 * MB,
     r"(latents|live)\.npz": 512 * MB,
     r"snapshots/[0-9]{1,12}\.npz": 64 * MB,
@@ -37,7 +40,7 @@ FILES = {
 MOST_FILES = 2000
 MOST_BYTES = 512 * MB  # unpacked, all together: it is read into memory
 MOST_CLASSES = 1000
-ARRAYS = {"u1": np.uint8, "i8": np.int64, "f4": np.float32}
+ARRAYS = {"u1": np.uint8, "i8": np.int64, "f2": np.float16, "f4": np.float32}
 FLOATS = ("means", "log_vars", "centroids", "latents", "kl")
 
 
@@ -70,9 +73,11 @@ def pack(run: Run) -> bytes:
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(run.path.rglob("*")):
             name = path.relative_to(run.path).as_posix()
-            if path.is_file() and _limit(name) and name != "status.json":
+            if path.is_file() and _limit(name) and name not in ("status.json", directions.FILE):
                 with contextlib.suppress(FileNotFoundError):  # a worker may just have put another in its place
                     archive.writestr(f"{run.id}/{name}", path.read_bytes())
+        with contextlib.suppress(FileNotFoundError):
+            archive.writestr(f"{run.id}/{directions.FILE}", directions.place(run).read_bytes())
         archive.writestr(f"{run.id}/status.json", json.dumps(_at_rest(run.status()).model_dump()))
     return buffer.getvalue()
 
@@ -155,6 +160,15 @@ def _write(run: Run, files: dict[str, bytes]) -> None:
     if "summary.json" in files:
         figures = _checked(TypeAdapter(dict[str, Figure]), _json(files, "summary.json"), "summary.json")
         write_json(run.path / "summary.json", {_name(name): figure.model_dump() for name, figure in figures.items()})
+    if steering.RECORD in files:
+        try:
+            steering.replace(run, steering.parsed(files[steering.RECORD], config))
+        except UserError as error:
+            raise UserError(f"The steering record in the archive is damaged: {error}") from None
+    if directions.FILE in files:
+        found = _json(files, directions.FILE)
+        directions.checked(found, config)
+        write_json(run.path / directions.FILE, found)
     for name, content in files.items():
         if name.endswith(".npz"):
             arrays = _arrays(name, content, config)
@@ -245,7 +259,7 @@ def _arrays(name: str, content: bytes, config: RunConfig) -> dict[str, np.ndarra
                     arrays[key] = np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="))
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, KeyError, NotImplementedError, RuntimeError):
         raise wrong from None
-    if len(arrays.get("originals", ())) != len(arrays.get("reconstructions", ())):
+    if "originals" in arrays and len(arrays["originals"]) != len(arrays.get("reconstructions", ())):
         raise wrong
     return arrays
 
@@ -265,7 +279,7 @@ def _fits(key: str, shape: tuple[int, ...], dtype: np.dtype[Any], config: RunCon
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", key):
         return False
     if key == "labels":
-        return dtype.kind == "i" and len(shape) == 1
+        return dtype.kind in "iu" and len(shape) == 1
     if key in FLOATS:
         return dtype.kind == "f" and len(shape) == (1 if key == "kl" else 2)
     return dtype.kind == "u" and len(shape) == 4 and 1 <= shape[0] <= 4096 and shape[1:] == config.shape
@@ -276,13 +290,14 @@ def _check_weights(path: Path, config: RunConfig) -> None:
     import torch
     from safetensors import SafetensorError, safe_open
 
+    kinds = {torch.float32: ("F32", "F16"), torch.int64: ("I64",)}
     with torch.device("meta"):
         expected = dict(config.build().state_dict())
     try:
         with safe_open(path, framework="pt") as file:
             same = set(file.keys()) == set(expected) and all(
                 tuple(file.get_slice(name).get_shape()) == tuple(tensor.shape)
-                and file.get_slice(name).get_dtype() == {torch.float32: "F32", torch.int64: "I64"}.get(tensor.dtype)
+                and file.get_slice(name).get_dtype() in kinds[tensor.dtype]
                 for name, tensor in expected.items()
             )
     except SafetensorError:

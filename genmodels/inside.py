@@ -130,9 +130,12 @@ def _opened(path: Any, stamps: tuple[int, ...]) -> Inside:
     if not np.isfinite(known["means"]).all():
         raise UserError(f"The codes of run {run.id} are not numbers, so there is nothing to look at: train it again.")
     images = test.images.numpy() if test is not None else _decode(model, known["means"])
-    none = np.zeros((len(images), 0), np.float32)
-    return Inside(
-        run, model, images, test is not None, known["means"].astype(np.float32), known.get("log_vars"),
-        known["labels"], config.classes or ("all",), dataset.factors[dataset.span("test")] if dataset else none,
-        dataset.factor_names if dataset else (),
-    )  # fmt: skip
+    factors, names = np.zeros((len(images), 0), np.float32), tuple[str, ...]()
+    if dataset is not None:
+        factors, names = dataset.factors[dataset.span("test")], dataset.factor_names
+    means, labels = known["means"].astype(np.float32), known["labels"].astype(np.int64)
+    log_vars = known["log_vars"].astype(np.float32) if "log_vars" in known else None
+    classes = config.classes or ("all",)
+    if len(means) != len(labels) or not ((labels >= 0) & (labels < len(classes))).all():
+        raise UserError(f"The file latents.npz of run {run.id} is damaged: delete it or train again.")
+    return Inside(run, model, images, test is not None, means, log_vars, labels, classes, factors, names)

@@ -18,10 +18,13 @@ ORDER = [
     "analysis",
     "threads",
     "runs",
+    "steering",
     "inside",
+    "directions",
     "session",
     "worker",
     "jobs",
+    "experiment",
     "exchange",
 ]
 NEVER_JOBS = {"analysis", "figures", "media"}

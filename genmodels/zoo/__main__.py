@@ -1,0 +1,97 @@
+"""`make zoo`: train the runs that come with the package again. `python -m genmodels.zoo NAME ...` trains those alone.
+
+What is kept of a run is what the pages need, small: no image of a dataset, no optimiser, half-precision numbers, and
+about a dozen snapshots.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from tqdm import tqdm
+
+from genmodels import data
+from genmodels.config import Schedule, UserError
+from genmodels.families import FAMILIES
+from genmodels.runs import ZOO, Run, RunConfig, create
+from genmodels.worker import run_to_end
+
+KEPT = 12  # snapshots of each run
+LEFT_OUT = ("resume.pt", "log.txt", "live.npz", "request.json", "worker.lock")
+_MNIST: dict[str, object] = {"latent_size": 16, "hidden_size": 300, "layers": 2, "learning_rate": 1e-3}
+_SHAPES: dict[str, object] = {"latent_size": 10, "beta": 4.0, "body": "conv", "hidden_size": 128}
+# name: family, dataset, knobs that are not the default, epochs, seed. Within a dataset only the head differs.
+RECIPES: dict[str, tuple[str, str, dict[str, object], int, int]] = {
+    "vae-digits": ("vae", "digits", {"latent_size": 8, "hidden_size": 200}, 300, 0),
+    "multi-stage-vae-digits": ("multi-stage-vae", "digits", {"latent_size": 8, "hidden_size": 200}, 300, 0),
+    "vae-mnist": ("vae", "mnist", _MNIST, 60, 0),
+    "multi-stage-vae-mnist": ("multi-stage-vae", "mnist", _MNIST, 60, 0),
+    "vae-shapes": ("vae", "shapes", _SHAPES, 30, 0),
+}
+
+
+def made(name: str, folder: Path) -> Run:
+    """Train a run by its recipe in a folder of its own."""
+    family, dataset, knobs, epochs, seed = RECIPES[name]
+    loaded = data.load(dataset, seed=seed)
+    config = RunConfig(
+        family=family,
+        knobs=FAMILIES[family].Config.of(knobs).model_dump(),
+        dataset=dataset,
+        seed=seed,
+        schedule=Schedule(budget=epochs, unit="epochs", decay="cosine"),
+        shape=loaded.shape,
+        classes=loaded.classes,
+    )
+    run = create(config, folder / name)
+    with tqdm(total=100, desc=name, unit="%") as bar:
+        for status in run_to_end(run):
+            bar.update(round(100 * status.share) - bar.n)
+    return run
+
+
+def shrink(run: Run) -> None:
+    """Leave what the pages need. Weights and codes keep three digits, which no picture shows."""
+    for name in LEFT_OUT:
+        (run.path / name).unlink(missing_ok=True)
+    weights = load_file(run.path / "weights.safetensors")
+    save_file({name: tensor.to(torch.float16) for name, tensor in weights.items()}, run.path / "weights.safetensors")
+    steps = run.snapshots()
+    kept = {steps[round(each)] for each in np.linspace(0, len(steps) - 1, KEPT)}
+    for step in steps:
+        if step not in kept:
+            (run.path / "snapshots" / f"{step}.npz").unlink()
+    for name in ("latents", *(f"snapshots/{step}" for step in kept)):
+        arrays = {key: array for key, array in run.arrays(name).items() if key != "originals"}
+        half = {key: array.astype(np.float16) if array.dtype == np.float32 else array for key, array in arrays.items()}
+        labels = {"labels": arrays["labels"].astype(np.uint8)} if "labels" in arrays else {}
+        run.write_arrays(name, half | labels)
+    status = run.status()
+    run.write_status(status.model_copy(update={"pid": None}))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(RECIPES))
+    try:
+        for name in parser.parse_args().names or RECIPES:
+            if name not in RECIPES:
+                raise UserError(f"There is no recipe '{name}'; there is: {', '.join(RECIPES)}.")
+            with tempfile.TemporaryDirectory() as folder:
+                run = made(name, Path(folder))
+                shrink(run)
+                shutil.rmtree(ZOO / name, ignore_errors=True)
+                shutil.copytree(run.path, ZOO / name)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

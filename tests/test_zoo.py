@@ -1,0 +1,78 @@
+"""What comes with the package: small, without images of a dataset, and good to look into."""
+
+import numpy as np
+import pytest
+
+from genmodels import exchange, runs
+from genmodels.config import UserError
+from genmodels.families import FAMILIES
+from genmodels.inside import open_inside
+from genmodels.runs import Run
+from genmodels.zoo.__main__ import RECIPES, shrink
+
+SHIPPED = runs.shipped_runs()
+every_run = pytest.mark.parametrize("run", SHIPPED, ids=lambda run: run.id)
+
+
+def test_every_recipe_is_shipped_and_all_of_it_is_small() -> None:
+    assert {run.id for run in SHIPPED} == set(RECIPES)
+    assert sum(path.stat().st_size for path in runs.ZOO.rglob("*") if path.is_file()) < 25e6
+
+
+@every_run
+def test_it_is_a_finished_run_of_its_recipe_without_images_of_the_dataset(run: Run) -> None:
+    family, dataset, knobs, _, seed = RECIPES[run.id]
+    config = run.config
+    assert (config.family, config.dataset, config.seed) == (family, dataset, seed)
+    assert FAMILIES[family].Config.of(knobs).model_dump() == config.knobs
+    assert run.status().state == "finished"
+    assert run.metrics()
+    assert run.summary()
+    for step in run.snapshots():
+        assert "originals" not in run.arrays(f"snapshots/{step}")
+    assert not (run.path / "resume.pt").exists()
+
+
+@every_run
+def test_one_can_look_into_it_without_its_dataset(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    monkeypatch.setenv("GENMODELS_DATA", str(tmp_path))
+    monkeypatch.setattr("genmodels.data.is_present", lambda name: False)
+    inside = open_inside(Run(run.path))
+    assert not inside.real
+    assert inside.images.shape == (len(inside.means), *run.config.shape)
+    # Codes of a class are nearer to its centroid than to the others, more often than by chance.
+    own = np.linalg.norm(inside.means[:, None] - inside.centroids, axis=2).argmin(1)
+    assert (own == inside.labels).mean() > 1.2 / len(inside.classes)
+
+
+@every_run
+def test_it_travels_as_a_zip_like_any_run(run: Run, home) -> None:
+    archive = home / "run.zip"
+    archive.parent.mkdir(parents=True)
+    archive.write_bytes(exchange.pack(run))
+    with archive.open("rb") as file:
+        own = exchange.unpack(file)
+    assert own.path.parent == runs.runs_folder()
+    assert own.snapshots() == run.snapshots()
+    assert np.array_equal(own.arrays("latents")["means"], run.arrays("latents")["means"])
+
+
+def test_it_cannot_be_deleted() -> None:
+    with pytest.raises(UserError, match="comes with the app"):
+        SHIPPED[0].delete()
+
+
+def test_an_own_run_of_the_same_name_comes_first(trained) -> None:
+    run = trained("vae")
+    renamed = run.path.rename(run.path.with_name(SHIPPED[0].id))
+    assert runs.by_id(SHIPPED[0].id).path == renamed
+
+
+def test_what_is_left_of_a_run_draws_the_same_pictures(trained) -> None:
+    run = trained("vae")
+    z = np.random.default_rng(0).normal(size=(20, 16))
+    before = open_inside(run).decode(z).astype(int)
+    shrink(run)
+    after = open_inside(Run(run.path)).decode(z).astype(int)
+    assert np.abs(before - after).max() <= 2
+    assert not (run.path / "resume.pt").exists()
