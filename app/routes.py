@@ -34,7 +34,7 @@ def decoded(run_id: str, body: bytes) -> bytes:
     row = 4 * inside.latent_size
     if not body or len(body) % row or len(body) > MOST * row:
         raise UserError(f"Send 1 to {MOST} codes of {inside.latent_size} float32 numbers each.")
-    z = np.frombuffer(body, "<f4").reshape(-1, inside.latent_size)
+    z = np.frombuffer(body, "<f4").reshape(-1, inside.latent_size).astype(np.float32)  # a copy: torch wants to own it
     if not np.isfinite(z).all():
         raise UserError("A code has a value that is not a number.")
     return as_people_write(inside.decode(z), inside.light).tobytes()

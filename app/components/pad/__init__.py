@@ -1,0 +1,56 @@
+"""A drawing pad: dark ink on white paper, by mouse, finger or keyboard."""
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+
+from genmodels.config import UserError
+from genmodels.data.pictures import UnreadableError, decode
+
+HERE = Path(__file__).parent
+SIDE = 224  # pixels of the picture: a whole multiple of 28 and 32
+BLACK = ("#000000",)
+START = "data:image/png;base64,"
+
+_pad = st.components.v2.component(
+    "pad",
+    html=(HERE / "pad.html").read_text(),
+    css=(HERE / "pad.css").read_text(),
+    js=(HERE / "pad.js").read_text(),
+)
+
+
+def pad(
+    label: str, *, key: str, inks: Sequence[str] = BLACK, pen: float = 0.1, on_drawn: Callable[[], None] = lambda: None
+) -> np.ndarray | None:
+    """What was drawn: uint8 (224, 224, 3), or None while the paper is blank. Raises UserError for what is no picture.
+
+    It outlives a visit to another page. inks: colours to choose from, as #rrggbb. pen: how wide a usual stroke is, as
+    a share of the side. on_drawn is called after each stroke.
+    """
+    kept = f"{key}-kept"
+
+    def drawn() -> None:
+        st.session_state[kept] = st.session_state[key].get("picture")
+        on_drawn()
+
+    data = {"side": SIDE, "inks": list(inks), "pen": pen, "label": label, "picture": st.session_state.get(kept)}
+    _pad(key=key, data=data, on_picture_change=drawn)
+    return read(st.session_state.get(kept))
+
+
+def read(said: object) -> np.ndarray | None:
+    """A PNG data address as pixels: uint8 (H, W, 3). None for no address. Raises UserError."""
+    if said is None:
+        return None
+    try:
+        if not isinstance(said, str) or not said.startswith(START):
+            raise UnreadableError("it is no PNG")
+        image, _ = decode(base64.b64decode(said.removeprefix(START), validate=True))
+    except (UnreadableError, binascii.Error) as error:
+        raise UserError(f"The drawing cannot be read: {error}.") from None
+    return np.asarray(image.convert("RGB"))

@@ -1,0 +1,159 @@
+// A small drawing pad: dark ink on white paper, by mouse, finger, pen or keyboard.
+//
+// strokes: [{ink, width, points: [[x, y], ...]}] in pixels of the canvas; the picture is drawn anew from them, so that
+// a stroke can be taken back. After each stroke the page gets the picture as a PNG data address.
+
+const WIDTHS = [0.5, 0.75, 1, 1.4, 2]; // of the usual pen
+const MOVE = 0.03; // of the side, for one press of an arrow key
+const REST = 250; // ms after a stroke until the page is told
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+export default function (component) {
+  const root = component.parentElement.querySelector(".pad");
+  const pad = (root.pad ??= begin(root, component.data));
+  pad.component = component;
+}
+
+function begin(root, data) {
+  const canvas = root.querySelector("canvas");
+  const pad = { root, canvas, side: data.side, strokes: [], before: null, stroke: null, pen: [data.side / 2, data.side / 2] };
+  canvas.width = canvas.height = data.side;
+  canvas.setAttribute("aria-label", `${data.label}. Arrow keys move the pen, with Shift held it draws.`);
+  Object.assign(pad, { ink: data.inks[0], usual: data.pen * data.side });
+  if (data.inks.length > 1) addInks(pad, data.inks);
+  canvas.onpointerdown = (event) => down(pad, event);
+  canvas.onpointermove = (event) => {
+    if (pad.stroke && event.buttons) add(pad, ...places(pad, event));
+  };
+  canvas.onpointerup = canvas.onpointercancel = () => lift(pad);
+  canvas.onkeydown = (event) => key(pad, event);
+  canvas.onkeyup = (event) => {
+    if (event.key === "Shift") lift(pad);
+  };
+  canvas.onfocus = canvas.onblur = () => draw(pad);
+  root.querySelector(".undo").onclick = () => change(pad, () => pad.strokes.pop());
+  root.querySelector(".clear").onclick = () => change(pad, () => clear(pad));
+  if (data.picture) recall(pad, data.picture);
+  draw(pad);
+  return pad;
+}
+
+// What was drawn before the page was left.
+function recall(pad, address) {
+  const picture = new Image();
+  picture.onload = () => {
+    pad.before = picture;
+    draw(pad);
+  };
+  picture.src = address;
+}
+
+function addInks(pad, inks) {
+  for (const ink of inks) {
+    const button = Object.assign(document.createElement("button"), { type: "button" });
+    button.setAttribute("role", "radio");
+    button.setAttribute("aria-label", `Ink ${ink}`);
+    button.setAttribute("aria-checked", ink === pad.ink);
+    button.style.setProperty("--ink", ink);
+    button.onclick = () => {
+      pad.ink = ink;
+      for (const each of pad.root.querySelectorAll(".inks button")) each.setAttribute("aria-checked", each === button);
+    };
+    pad.root.querySelector(".inks").append(button);
+  }
+}
+
+// Where the pointer was since the last event: fast strokes come with more than one place.
+function places(pad, event) {
+  const box = pad.canvas.getBoundingClientRect(), scale = pad.side / box.width;
+  const all = event.getCoalescedEvents?.() ?? [];
+  return (all.length ? all : [event]).map((each) => [(each.clientX - box.left) * scale, (each.clientY - box.top) * scale]);
+}
+
+function down(pad, event) {
+  if (event.button !== 0) return;
+  pad.canvas.setPointerCapture(event.pointerId);
+  begun(pad, places(pad, event)[0]);
+}
+
+function begun(pad, place) {
+  const width = WIDTHS[pad.root.querySelector("input").value - 1] * pad.usual;
+  pad.stroke = { ink: pad.ink, width, points: [] };
+  pad.strokes.push(pad.stroke);
+  add(pad, place);
+}
+
+function add(pad, ...points) {
+  pad.stroke.points.push(...points);
+  pad.pen = points.at(-1);
+  draw(pad);
+}
+
+function lift(pad) {
+  if (!pad.stroke) return;
+  pad.stroke = null;
+  tell(pad);
+}
+
+function key(pad, event) {
+  const way = ARROWS[event.key];
+  if (!way) return;
+  event.preventDefault();
+  if (event.shiftKey && !pad.stroke) begun(pad, pad.pen);
+  const place = pad.pen.map((at, axis) => Math.min(pad.side, Math.max(0, at + way[axis] * MOVE * pad.side)));
+  if (pad.stroke) add(pad, place);
+  else pad.pen = place;
+  draw(pad);
+}
+
+function clear(pad) {
+  pad.strokes = [];
+  pad.before = null;
+}
+
+function change(pad, what) {
+  what();
+  draw(pad);
+  tell(pad);
+}
+
+function draw(pad) {
+  const paper = pad.canvas.getContext("2d");
+  ink(pad, paper);
+  for (const [name, off] of [["undo", !pad.strokes.length], ["clear", !pad.strokes.length && !pad.before]]) {
+    pad.root.querySelector(`.${name}`).disabled = off;
+  }
+  if (pad.canvas.matches(":focus-visible")) cross(pad, paper);
+}
+
+// The picture itself.
+function ink(pad, paper) {
+  paper.fillStyle = "#fff";
+  paper.fillRect(0, 0, pad.side, pad.side);
+  if (pad.before) paper.drawImage(pad.before, 0, 0, pad.side, pad.side);
+  for (const stroke of pad.strokes) {
+    Object.assign(paper, { strokeStyle: stroke.ink, lineWidth: stroke.width, lineCap: "round", lineJoin: "round" });
+    paper.beginPath();
+    paper.moveTo(...stroke.points[0]);
+    for (const point of stroke.points) paper.lineTo(...point); // one point alone is a dot
+    paper.stroke();
+  }
+}
+
+// Where the pen is, for those who draw by keyboard. It is no part of the picture.
+function cross(pad, paper) {
+  const [x, y] = pad.pen, arm = pad.side / 25;
+  Object.assign(paper, { strokeStyle: "#888", lineWidth: 1 });
+  paper.strokeRect(x - arm / 2, y - arm / 2, arm, arm);
+}
+
+function tell(pad) {
+  clearTimeout(pad.resting);
+  pad.resting = setTimeout(() => {
+    if (!pad.root.isConnected || pad.stroke) return;
+    const blank = !pad.strokes.length && !pad.before;
+    const copy = Object.assign(document.createElement("canvas"), { width: pad.side, height: pad.side });
+    ink(pad, copy.getContext("2d"));
+    pad.component.setStateValue("picture", blank ? null : copy.toDataURL("image/png"));
+  }, REST);
+}

@@ -1,0 +1,146 @@
+"""A map of many points in the browser: pan, zoom, lasso, pictures on hover; drawn by WebGL, or without where it lacks.
+
+The points travel once: a rerun with the same arrays costs a kilobyte, because the message is the same to the byte.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import streamlit as st
+
+from app.routes import address
+from genmodels.figures import COLOURS, MARKS
+
+HERE = Path(__file__).parent
+PARTS = (
+    "marks",
+    "view",
+    "points",
+    "webgl",
+    "plain",
+    "pictures",
+    "replay",
+    "legend",
+    "input",
+    "scatter",
+    "hover",
+    "frame",
+    "main",
+)
+MOST = 1_000_000  # image numbers in a selection: what a browser may ask to be unpacked
+
+_mount = st.components.v2.component(
+    "scatter",
+    html=(HERE / "scatter.html").read_text(),
+    css=(HERE / "scatter.css").read_text(),
+    js="\n".join((HERE / f"{part}.js").read_text() for part in PARTS),
+)
+
+
+class Pictures(NamedTuple):
+    """Where hover and thumbnails come from: the run, the shape (C, H, W), and whether its originals are true ones."""
+
+    run: str
+    shape: tuple[int, int, int]
+    real: bool = True
+
+
+class Plane(NamedTuple):
+    """The code of a place on the map, z = offset + basis @ (x, y). offset: (L,), basis: (L, 2)."""
+
+    offset: np.ndarray
+    basis: np.ndarray
+
+
+class Replay(NamedTuple):
+    """How the map formed. steps: (S,), ids: test image numbers (M,), points: float32 (S, M, 2) on the same axes."""
+
+    steps: Sequence[int]
+    ids: np.ndarray
+    points: np.ndarray
+
+
+def scatter(
+    points: np.ndarray,
+    labels: np.ndarray,
+    classes: Sequence[str],
+    *,
+    key: str,
+    keep: Sequence[str] = (),
+    ids: np.ndarray | None = None,
+    axes: tuple[str, str] = ("", ""),
+    name: str = "Map",
+    pictures: Pictures | None = None,
+    plane: Plane | None = None,
+    replay: Replay | None = None,
+    colours: Sequence[str] = COLOURS,
+    height: int = 560,
+) -> list[int]:
+    """Draw the map; returns the test image numbers that are selected, in order.
+
+    points: float32 (N, 2). labels: int (N,), into `classes`. ids: test image number of each point, (N,); 0 to N-1 if
+    not given. keep: keys of st.session_state that hold the selection as a list of int, `selection-<run id>` by custom;
+    maps that have one in common share it, also across pages. pictures: shows images on hover and as thumbnails.
+    plane: lets an empty place be decoded, needs pictures. name: what it is, for those who cannot see it.
+    """
+    keep = tuple(keep) or (f"selection-{key}",)
+    about = {
+        "keep": keep, "axes": axes, "name": name, "height": height, "classes": list(classes),
+        "colours": list(colours), "marks": list(MARKS),
+    } | _pictured(pictures, plane)  # fmt: skip
+    arrays = {"points": (points, "<f4"), "labels": (labels, "<u2" if len(classes) > 256 else "<u1")}
+    if ids is not None and not np.array_equal(ids, np.arange(len(points))):
+        arrays["ids"] = (ids, "<u4")
+    if replay is not None and len(replay.steps):
+        about["steps"] = [int(step) for step in replay.steps]
+        arrays |= {"frames": (replay.points, "<f4"), "watched": (replay.ids, "<u4")}
+    _mount(data=pack(about, arrays), key=key, on_selection_change=lambda: _store(key, keep))
+    return next((st.session_state[each] for each in keep if each in st.session_state), [])
+
+
+def _pictured(pictures: Pictures | None, plane: Plane | None) -> dict[str, Any]:
+    if pictures is None:
+        return {}
+    found: dict[str, Any] = {"images": address("images", pictures.run), "shape": pictures.shape, "real": pictures.real}
+    if plane is not None:
+        rows = np.column_stack([plane.offset, plane.basis]).astype(float)
+        found |= {"decode": address("decode", pictures.run), "plane": rows.tolist()}
+    return found
+
+
+def pack(about: dict[str, Any], arrays: dict[str, tuple[Any, str]]) -> bytes:
+    """One message: length of the head, head (JSON: `about`; kind, place and bytes of each array), arrays."""
+    body, places = b"", {}
+    for name, (array, kind) in arrays.items():
+        part = np.ascontiguousarray(array, kind).tobytes()
+        places[name] = [kind, len(body), len(part)]
+        body += part + bytes(-len(part) % 4)
+    version = hashlib.blake2b(body, digest_size=8).hexdigest()
+    head = json.dumps(about | {"arrays": places, "version": version}).encode()
+    head += b" " * (-len(head) % 4)
+    return struct.pack("<I", len(head)) + head + body
+
+
+def unpack_selection(text: object) -> list[int] | None:
+    """Image numbers from base64 of one bit for each image, lowest first; None for what no map of ours has sent."""
+    if not isinstance(text, str) or len(text) > MOST // 6 + 8:
+        return None
+    try:
+        found = base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return np.flatnonzero(np.unpackbits(np.frombuffer(found, np.uint8), bitorder="little")).tolist()
+
+
+def _store(key: str, keep: tuple[str, ...]) -> None:
+    chosen = unpack_selection(st.session_state[key].get("selection"))
+    if chosen is not None:
+        for each in keep:
+            st.session_state[each] = chosen

@@ -1,0 +1,95 @@
+// Pictures from the server's routes: asked for in batches, kept, and drawn enlarged by whole factors.
+
+const BATCH = 200; // images in one request: a sheet of them fits any browser's canvas
+const KEPT = 8000; // pictures in memory
+
+/** Calls `work` one at a time; of what is asked meanwhile only the last is done. */
+function latest(work) {
+  let busy = false, next = null;
+  return async function ask(...words) {
+    if (busy) return void (next = words);
+    busy = true;
+    try {
+      await work(...words);
+    } catch {
+      // The server is away or refuses: no picture then, and the next call tries again.
+    }
+    busy = false;
+    if (next) {
+      const words = next;
+      next = null;
+      ask(...words);
+    }
+  };
+}
+
+/** uint8 (n, C, H, W) as a canvas of n pictures, one below the other. */
+function sheetOf(bytes, [depth, height, width]) {
+  const plane = height * width, count = bytes.length / (depth * plane);
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [width, height * count];
+  const pen = canvas.getContext("2d"), pixels = pen.createImageData(width, height * count);
+  for (let i = 0; i < count; i++) {
+    for (let p = 0; p < plane; p++) {
+      const to = 4 * (i * plane + p), from = i * depth * plane + p;
+      for (let c = 0; c < 3; c++) pixels.data[to + c] = bytes[from + (depth === 3 ? c * plane : 0)];
+      pixels.data[to + 3] = 255;
+    }
+  }
+  pen.putImageData(pixels, 0, 0);
+  return canvas;
+}
+
+async function bytesOf(address, options) {
+  const answer = await fetch(address, options);
+  if (!answer.ok) throw new Error(await answer.text());
+  return new Uint8Array(await answer.arrayBuffer());
+}
+
+/** The pictures of one run. about: images, decode, shape, plane of the message. */
+function picturesOf(about) {
+  const tiles = new Map(); // "original 12" -> {sheet, row}
+  const keyOf = (id, what) => `${what} ${id}`;
+  return {
+    has: (id, what) => tiles.has(keyOf(id, what)),
+    /** Fetches those that are not here yet. */
+    async get(ids, what) {
+      const missing = ids.filter((id) => !tiles.has(keyOf(id, what)));
+      for (let first = 0; first < missing.length; first += BATCH) {
+        const part = missing.slice(first, first + BATCH);
+        const sheet = sheetOf(await bytesOf(`${about.images}?what=${what}&ids=${part.join(",")}`), about.shape);
+        part.forEach((id, row) => tiles.set(keyOf(id, what), { sheet, row }));
+      }
+      for (const key of tiles.keys()) {
+        if (tiles.size <= KEPT) break;
+        tiles.delete(key);
+      }
+    },
+    /** What the decoder draws at a place of the map: z = offset + basis (x, y). */
+    async decode(x, y) {
+      const z = Float32Array.from(about.plane, ([offset, u, v]) => offset + u * x + v * y);
+      return { sheet: sheetOf(await bytesOf(about.decode, { method: "POST", body: z }), about.shape), row: 0 };
+    },
+    tile: (id, what) => tiles.get(keyOf(id, what)),
+    draw(pen, tile, x, y, width, height) {
+      const [, h, w] = about.shape;
+      pen.imageSmoothingEnabled = false;
+      pen.drawImage(tile.sheet, 0, tile.row * h, w, h, x, y, width, height);
+    },
+  };
+}
+
+/** The whole factor by which pictures of `side` pixels come nearest to `wanted`. */
+const factorFor = (side, wanted) => Math.max(1, Math.round(wanted / side));
+
+/** A picture as an element of its own, with words under it. */
+function figureOf(pictures, shape, tile, words) {
+  const [, height, width] = shape, factor = factorFor(height, 84);
+  const figure = document.createElement("figure"), canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [width * factor, height * factor];
+  if (tile) pictures.draw(canvas.getContext("2d"), tile, 0, 0, canvas.width, canvas.height);
+  const caption = document.createElement("figcaption");
+  caption.textContent = words;
+  figure.append(canvas, caption);
+  return figure;
+}

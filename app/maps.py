@@ -1,0 +1,333 @@
+"""What the latent map is made of: the view in the address, the points, the replay, and what is known of a selection."""
+
+import hashlib
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import streamlit as st
+
+from app import pictures, state
+from app.components.scatter import Pictures, Plane, Replay, scatter
+from genmodels import figures
+from genmodels.analysis.projection import Linear, dimensions, neighbour_agreement, pca, tsne
+from genmodels.config import UserError
+from genmodels.files import disk_errors, home
+from genmodels.inside import Inside
+from genmodels.runs import Run
+
+PCA, TSNE, RAW = "PCA", "t-SNE", "Dimensions"
+PERPLEXITIES = [5, 10, 30, 50, 100]
+SIZES = {1000: "a few seconds", 2500: "about 5 seconds", 5000: "about 10 seconds", 10_000: "about 20 seconds"}
+SHOWN = 60  # images of a selection
+MOST_LEVELS = 10  # of a factor, each with a colour of its own
+
+
+FORMULAS = r"""
+**PCA.** With the mean code $\bar z$ and covariance $C$ of the codes, the axes are the eigenvectors $u_1, u_2$ of $C$
+with the largest eigenvalues: $x = u_1^\top (z - \bar z)$, $y = u_2^\top (z - \bar z)$. An axis explains
+$\lambda_i / \sum_j \lambda_j$ of the variance. A place on the map is decoded at $z = \bar z + x\,u_1 + y\,u_2$.
+
+**t-SNE** ([van der Maaten and Hinton, 2008](https://jmlr.org/papers/v9/vandermaaten08a.html)) moves the points until
+$\mathrm{KL}(P \,\|\, Q) = \sum_{i \ne j} p_{ij} \log \frac{p_{ij}}{q_{ij}}$ is small. Here $p_{ij}$ says how near two
+codes are, on the scale of the perplexity, and $q_{ij} \propto (1 + \|y_i - y_j\|^2)^{-1}$ how near their points
+are. No formula leads back, so empty places are not decoded and the past is not replayed.
+"""
+
+
+class View(NamedTuple):
+    """How the codes become points. x and y: dimensions from 0; taken: images that t-SNE takes."""
+
+    kind: str
+    x: int = 0
+    y: int = 1
+    perplexity: int = 30
+    seed: int = 0
+    taken: int = 2500
+
+
+class Map(NamedTuple):
+    """Points float32 (n, 2) of the test images `ids`; the plane they lie on, None for t-SNE."""
+
+    points: np.ndarray
+    ids: np.ndarray
+    plane: Linear | None
+    axes: tuple[str, str]
+
+
+def choose_view(inside: Inside) -> View:
+    """The controls; everything is kept in the address."""
+    size, count = inside.latent_size, len(inside.means)
+    if size == 1:
+        return View(RAW, 0, 0)
+    kinds = [PCA, RAW] if count < 3 * PERPLEXITIES[0] + 2 else [PCA, TSNE, RAW]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        kind = st.segmented_control(
+            "Placed by", kinds, default=RAW if size == 2 else PCA, required=True, key="view", bind="query-params"
+        )
+        if kind == TSNE:
+            return _choose_tsne(count)
+        if kind == RAW and size > 2:
+            names = list(range(1, size + 1))
+            first, second = (int(each) for each in inside.order[:2])
+            x = st.selectbox("Across", names, first, key="x", bind="query-params", width=110)
+            y = st.selectbox("Up", names, second, key="y", bind="query-params", width=110)
+            return View(kind, x - 1, y - 1)
+    return View(kind or PCA)
+
+
+def choose_colour(inside: Inside) -> str | None:
+    """By class, or by a factor where there are any."""
+    if not inside.factor_names:
+        return None
+    return st.selectbox("Coloured by", ["class", *inside.factor_names], key="by", bind="query-params", width=220)
+
+
+def _choose_tsne(count: int) -> View:
+    perplexity = st.selectbox(
+        "Perplexity", [p for p in PERPLEXITIES if 3 * p + 1 < count], 2 if count > 100 else 0, key="perplexity",
+        bind="query-params", width=120, help="About how many neighbours count for each image.",
+    )  # fmt: skip
+    seed = st.number_input("Seed", 0, 2**31 - 1, 0, key="seed", bind="query-params", width=130)
+    sizes = [size for size in SIZES if size < count] + ([count] if count <= max(SIZES) else [])
+    taken = st.selectbox(
+        "Images", sizes, sizes.index(2500) if 2500 in sizes else len(sizes) - 1, key="images", bind="query-params",
+        width=120, help="The first time it is computed, then it is kept: " + _times(),
+    )  # fmt: skip
+    return View(TSNE, perplexity=perplexity, seed=int(seed), taken=taken)
+
+
+def _times() -> str:
+    return ", ".join(f"{size:,} take {words}" for size, words in SIZES.items()) + " on two free cores."
+
+
+def stamp(inside: Inside) -> str:
+    """Told apart by it: codes that have learned since."""
+    return hashlib.blake2b(np.ascontiguousarray(inside.means).data, digest_size=8).hexdigest()
+
+
+def map_of(inside: Inside, view: View) -> Map | None:
+    """The points of a view; None where t-SNE was stopped. Raises UserError."""
+    if view.kind == TSNE:
+        ids = sample(len(inside.means), view.taken)
+        points = _tsne_of(inside, ids, view)
+        return None if points is None else Map(points, ids, None, ("", ""))
+    if view.kind == RAW and max(view.x, view.y) >= inside.latent_size > 1:
+        raise UserError(f"The run {inside.run.id} has {inside.latent_size} latent dimensions: choose among these.")
+    if inside.latent_size > 1 and view.kind == RAW and view.x == view.y:
+        raise UserError("Both axes show the same dimension: choose two different ones.")
+    return _flat(inside, stamp(inside), view)
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _flat(_inside: Inside, of: str, view: View) -> Map:
+    everything = np.arange(len(_inside.means))
+    if _inside.latent_size == 1:  # the code across, the classes in rows
+        plane = Linear(np.zeros(1), np.array([[1.0, 0.0]]), np.array([1.0, 0.0]))
+        points = np.column_stack([_inside.means[:, 0], _inside.labels]).astype(np.float32)
+        return Map(points, everything, plane, ("latent dimension 1", "class"))
+    plane = pca(_inside.means) if view.kind == PCA else dimensions(_inside.means, view.x, view.y)
+    return Map(plane.place(_inside.means), everything, plane, axes_of(view, plane))
+
+
+def sample(count: int, wanted: int) -> np.ndarray:
+    """Numbers of the images that t-SNE takes: always the same, in order."""
+    return np.sort(np.random.default_rng(0).permutation(count)[:wanted])
+
+
+def axes_of(view: View, plane: Linear) -> tuple[str, str]:
+    """What stands at the axes, with the variance each explains."""
+    if view.kind == PCA:
+        names = "principal component 1", "principal component 2"
+    else:
+        names = f"latent dimension {view.x + 1}", f"latent dimension {view.y + 1}"
+    x, y = (f"{name}: {share:.0%} of variance" for name, share in zip(names, plane.shares, strict=True))
+    return x, y
+
+
+def _tsne_of(inside: Inside, ids: np.ndarray, view: View) -> np.ndarray | None:
+    """From where maps are kept, or computed under a progress bar; None where the visitor has stopped it."""
+    keeper, name = keeper_of(inside.run), f"tsne-{len(ids)}-{view.perplexity}-{view.seed}"
+    try:
+        known = keeper.arrays(name)
+    except UserError:  # damaged: computed anew
+        known = {}
+    if str(known.get("stamp")) == stamp(inside) and known["points"].shape == (len(ids), 2):
+        return known["points"]
+    place, stopped = st.empty(), f"stopped-{name}-{inside.run.id}"
+    if st.session_state.get(stopped):
+        with place.container():
+            st.info("Stopped before the map was ready.")
+            st.button("Start again", icon=":material/play_arrow:", on_click=st.session_state.pop, args=(stopped,))
+        return None
+    words = f"Placing {len(ids):,} images by their neighbours"
+    with place.container(horizontal=True, vertical_alignment="center"):
+        bar = st.progress(0.0, words)
+        # A press ends this run of the page at the next word of progress, and the work with it.
+        st.button("Stop", icon=":material/stop:", on_click=st.session_state.update, args=({stopped: True},))
+    means = inside.means[ids]
+    points = tsne(means, view.perplexity, view.seed, lambda share: bar.progress(share, f"{words}: {share:.0%}"))
+    keeper.write_arrays(name, {"points": points, "stamp": np.array(stamp(inside))})
+    place.empty()
+    return points
+
+
+def keeper_of(run: Run) -> Run:
+    """Where maps are kept: in the run's folder, or under the home for one that comes with the package."""
+    if not run.shipped:
+        return run
+    folder = home() / "maps" / run.id
+    with disk_errors("the map"):
+        folder.mkdir(parents=True, exist_ok=True)
+    return Run(folder)
+
+
+def replay_of(inside: Inside, found: Map) -> Replay | None:
+    """How the map formed, on the axes that it has now; None without snapshots or for t-SNE."""
+    steps = tuple(inside.run.snapshots())
+    if found.plane is None or not steps:
+        return None
+    return _replay(inside, stamp(inside), found.axes, steps, found.plane)
+
+
+@st.cache_data(show_spinner=False, max_entries=32)
+def _replay(_inside: Inside, of: str, axes: tuple[str, str], steps: tuple[int, ...], _plane: Linear) -> Replay | None:
+    ids = watched(len(_inside.means))
+    kept, frames = [], []
+    for step in steps:
+        try:
+            arrays = _inside.run.arrays(f"snapshots/{step}")
+        except UserError:  # damaged: the others still tell
+            continue
+        codes, labels = arrays.get("latents", np.zeros(0)), arrays.get("labels", np.zeros(0))
+        if codes.shape != (len(ids), _inside.latent_size) or not np.isfinite(codes).all():
+            continue
+        if not np.array_equal(labels, _inside.labels[ids]):  # of other images than those that are looked at
+            continue
+        points = _plane.place(codes)
+        if _inside.latent_size == 1:
+            points[:, 1] = labels
+        kept.append(step)
+        frames.append(points)
+    return Replay(kept, ids, np.stack(frames)) if kept else None
+
+
+def watched(count: int) -> np.ndarray:
+    """Numbers of the test images whose codes every snapshot holds: those that the training looked at."""
+    import torch
+
+    from genmodels.session import WATCHED_TEST_IMAGES
+    from genmodels.training import Images, some
+
+    numbers = torch.arange(count)
+    return some(Images(numbers, numbers), WATCHED_TEST_IMAGES).images.numpy()
+
+
+def colouring(inside: Inside, by: str | None) -> tuple[np.ndarray, tuple[str, ...], Sequence[str]]:
+    """Label of each test image, name and colour of each label: by class, or by a factor in order of its values."""
+    if by not in inside.factor_names:
+        return inside.labels, inside.classes, figures.COLOURS
+    values = inside.factors[:, inside.factor_names.index(by)]
+    levels, labels = np.unique(values, return_inverse=True)
+    names = [f"{level:.3g}" for level in levels]
+    if len(levels) > MOST_LEVELS:
+        edges = np.linspace(values.min(), values.max(), MOST_LEVELS + 1)
+        labels = np.digitize(values, edges[1:-1])
+        names = [f"{low:.3g} to {high:.3g}" for low, high in pairwise(edges)]
+    return labels, tuple(names), ramp(len(names))
+
+
+def ramp(count: int) -> list[str]:
+    """Colours in an order that one sees, from orange over red to blue."""
+    places, anchors = np.linspace(0, 2, count), np.array([(240, 160, 0), (192, 48, 122), (58, 79, 208)])
+    mixed = np.stack([np.interp(places, range(3), anchors[:, c]) for c in range(3)], 1).round().astype(int)
+    return ["#" + bytes(colour.tolist()).hex() for colour in mixed]
+
+
+def draw(inside: Inside, found: Map, view: View, by: str | None, keep: Sequence[str], height: int) -> list[int]:
+    """The map itself; returns the selected test images."""
+    labels, classes, colours = colouring(inside, by)
+    shape = inside.images.shape[1:]
+    plane = None if found.plane is None else Plane(found.plane.offset, found.plane.basis)
+    return scatter(
+        found.points, labels[found.ids], classes, key=f"map-{inside.run.id}", keep=keep, ids=found.ids,
+        axes=found.axes, name=f"{view.kind} map of {inside.run.id}", plane=plane, replay=replay_of(inside, found),
+        pictures=Pictures(inside.run.id, (shape[0], shape[1], shape[2]), inside.real), colours=colours, height=height,
+    )  # fmt: skip
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _agreements(_inside: Inside, of: str, view: View, _found: Map) -> tuple[float, float]:
+    labels = _inside.labels[_found.ids]
+    return neighbour_agreement(_found.points, labels), neighbour_agreement(_inside.means[_found.ids], labels)
+
+
+def sentence(inside: Inside, found: Map, view: View) -> str:
+    """What the map shows, in numbers."""
+    parts = []
+    if not inside.real:
+        parts.append("The dataset is not on this machine, so the model's copies stand in for its images.")
+    if inside.latent_size == 1:
+        parts.append("This run has a single latent dimension: it runs across, and each class has a row.")
+    elif found.plane is not None:
+        off = "" if inside.latent_size == 2 else "; an empty place is decoded with all else at its mean"
+        parts.append(f"The two axes hold {found.plane.shares.sum():.0%} of the variance of the codes{off}.")
+    else:
+        parts.append("Near means alike; how far apart two groups stand, and how large they are, says little.")
+    if inside.latent_size > 1 and len(inside.classes) > 1 and len(found.ids) > 1:
+        here, there = _agreements(inside, stamp(inside), view, found)
+        own = f"Of an image's 10 nearest neighbours here, {here:.0%} are of its own class"
+        parts.append(f"{own}; by the full codes, {there:.0%}.")
+    if found.plane is not None and replay_of(inside, found) is None:
+        parts.append("This run kept no snapshots of these images, so how the map formed cannot be replayed.")
+    return " ".join(parts)
+
+
+def share_selection(one: Inside, two: Inside) -> bool:
+    """Whether number i is the same test image in both."""
+    return one.run.config.dataset == two.run.config.dataset and np.array_equal(one.labels, two.labels)
+
+
+def selected(group: Sequence[Inside], chosen: Sequence[int]) -> None:
+    """The selection: its images, what they are, and their mean in each run of the group. group: on the same images."""
+    inside = group[0]
+    which = np.array([each for each in chosen if each < len(inside.images)], int)
+    if not len(which):
+        st.caption("Nothing is selected: choose **Lasso** or **Box** above the map and draw round some points.")
+        return
+    st.subheader(f"{len(which):,} selected", anchor=False)
+    left, middle, right = st.columns([9, 8, 8], gap="medium")
+    with left:
+        sheet = pictures.sheet(inside.images[which[:SHOWN]], 32, inside.light, SHOWN)
+        pictures.show(sheet, f"{min(SHOWN, len(which))} of the selected images")
+        if len(which) > SHOWN:
+            st.caption(f"The first {SHOWN} of {len(which):,}.")
+        st.page_link(
+            state.page_file("arithmetic"), label="Use as a group in Arithmetic", icon=":material/calculate:",
+            query_params={"run": inside.run.id},
+        )  # fmt: skip
+    with middle:
+        counts = np.bincount(inside.labels[which], minlength=len(inside.classes))
+        most = int(counts.argmax())
+        told = f"{counts[most]:,} of {len(which):,} are of class {state.plain(inside.classes[most])}."
+        if len(inside.classes) > 1:
+            st.altair_chart(
+                figures.class_counts(inside.classes, counts.tolist()), key=f"classes-{inside.run.id}", alt=told
+            )
+            st.caption(told)
+    with right:
+        means(group, which)
+
+
+def means(group: Sequence[Inside], which: np.ndarray) -> None:
+    """Averages side by side: of the pixels, and what each decoder draws at its mean code."""
+    pixels = group[0].images[which].mean(0).round().astype(np.uint8)
+    decoded = [inside.decode(inside.means[which].mean(0, keepdims=True))[0] for inside in group]
+    names = ["mean of the pixels", "mean code, decoded"]
+    if len(group) > 1:
+        names[1:] = [f"mean code of {inside.run.id}, decoded" for inside in group]
+    with st.container(horizontal=True):
+        for name, image in zip(names, [pixels, *decoded], strict=True):
+            with st.container(width=100, gap=None):
+                pictures.show(pictures.sheet(image[None], 84, group[0].light, 1, 90), name, state.plain(name))

@@ -1,0 +1,222 @@
+"""The latent map's page and its parts, without a browser: every family, bad runs, the replay, the selection."""
+
+import base64
+import json
+import struct
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app import maps
+from app.components import scatter
+from genmodels import families
+from genmodels.inside import open_inside
+from genmodels.runs import Run
+from tests.test_pages import ROOT, words
+
+Trained = Callable[..., Run]
+ABLE = [name for name, family in families.FAMILIES.items() if {"encode", "decode"} <= set(family.abilities)]
+
+
+def visit(**query: str) -> AppTest:
+    """Open the page as a link does. AppTest knows a page whose address is not its file's name after a first run."""
+    app = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=60).run()
+    for name, value in query.items():
+        app.query_params[name] = value
+    return app.switch_page(str(ROOT / "pages" / "latent_map.py")).run()
+
+
+def message(app: AppTest, number: int = 0) -> tuple[dict, dict[str, np.ndarray]]:
+    """What the component of the page was given."""
+    blob = app.get("bidi_component")[number].proto.bytes
+    (length,) = struct.unpack("<I", blob[:4])
+    head = json.loads(blob[4 : 4 + length])
+    body = blob[4 + length :]
+    arrays = {
+        name: np.frombuffer(body, kind, size // int(kind[2]), start)
+        for name, (kind, start, size) in head["arrays"].items()
+    }
+    return head, arrays
+
+
+@pytest.mark.parametrize("name", ABLE)
+@pytest.mark.parametrize("view", ["PCA", "t-SNE", "Dimensions"])
+def test_every_family_in_every_view(name: str, view: str, trained: Trained) -> None:
+    run = trained(name, budget=3, log_every=1)
+    app = visit(run=run.id, view=view)
+    assert not app.exception
+    assert not app.error
+    head, arrays = message(app)
+    inside = open_inside(run)
+    assert arrays["points"].shape == (2 * len(inside.means),)
+    assert (arrays["labels"] == inside.labels).all()
+    assert ("plane" in head) == ("steps" in head) == (view != "t-SNE")
+    if view == "Dimensions":
+        x, y = inside.order[:2]
+        assert (arrays["points"].reshape(-1, 2) == inside.means[:, [x, y]]).all()
+    assert "nearest neighbours" in words(app)
+
+
+def test_the_plane_in_the_message_leads_back_to_the_codes(trained: Trained) -> None:
+    run = trained(budget=20, latent_size=2)
+    app = visit(run=run.id, view="PCA")
+    head, arrays = message(app)
+    plane, points = np.array(head["plane"]), arrays["points"].reshape(-1, 2)
+    assert plane[:, 0] + points @ plane[:, 1:].T == pytest.approx(open_inside(run).means, abs=1e-4)
+    assert [axis.split(":")[0] for axis in head["axes"]] == ["principal component 1", "principal component 2"]
+
+
+def test_the_replay_ends_on_the_map_and_is_of_the_images_it_names(trained: Trained) -> None:
+    run = trained(budget=40, log_every=1)
+    head, arrays = message(visit(run=run.id))
+    inside = open_inside(run)
+    assert head["steps"] == run.snapshots()
+    frames = arrays["frames"].reshape(len(head["steps"]), -1, 2)
+    points = arrays["points"].reshape(-1, 2)
+    assert frames[-1] == pytest.approx(points[arrays["watched"]], abs=1e-3)
+    kept = run.arrays(f"snapshots/{head['steps'][-1]}")
+    assert kept["latents"] == pytest.approx(inside.means[arrays["watched"]], abs=1e-4)
+
+
+def test_a_rerun_sends_the_same_bytes(trained: Trained) -> None:
+    app = visit(run=trained(budget=3).id)
+    before = app.get("bidi_component")[0].proto.bytes
+    assert app.run().get("bidi_component")[0].proto.bytes == before
+
+
+def test_the_selection_of_a_run_is_shown_on_its_page(trained: Trained) -> None:
+    run = trained(budget=3)
+    app = visit(run=run.id)
+    app.session_state[f"selection-{run.id}"] = [3, 5, 8, 10**6]
+    app.run()
+    assert not app.exception
+    assert app.subheader[0].value == "3 selected"
+    counts = np.bincount(open_inside(run).labels[[3, 5, 8]])
+    assert f"{counts.max()} of 3 are of class {counts.argmax()}" in words(app)
+
+
+def test_two_runs_share_the_selection_where_the_images_are_the_same(trained: Trained) -> None:
+    one, two, other = trained(budget=3), trained("autoencoder", budget=3), trained(budget=3, seed=5)
+    app = visit(run=one.id, run2=two.id)
+    assert not app.exception
+    keep = [f"selection-{one.id}", f"selection-{two.id}"]
+    assert [message(app, number)[0]["keep"] for number in (0, 1)] == [keep, keep]
+    app = visit(run=one.id, run2=other.id)
+    assert [message(app, number)[0]["keep"] for number in (0, 1)] == [keep[:1], [f"selection-{other.id}"]]
+    assert "selection of its own" in words(app)
+    app = visit(run=one.id, run2=one.id)
+    assert not app.exception
+
+
+def test_tsne_is_kept_with_the_run_until_the_codes_change(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = trained(budget=3)
+    first = message(visit(run=run.id, view="t-SNE", perplexity="10", seed="4"))[1]["points"]
+    assert (run.path / f"tsne-{len(first) // 2}-10-4.npz").exists()
+    calls = []
+    monkeypatch.setattr(
+        maps, "tsne", lambda codes, *words: calls.append(words) or np.zeros((len(codes), 2), np.float32)
+    )
+    again = message(visit(run=run.id, view="t-SNE", perplexity="10", seed="4"))[1]["points"]
+    assert not calls
+    assert (first == again).all()
+    known = run.arrays("latents")
+    run.write_arrays("latents", known | {"means": known["means"] + 1})
+    assert not visit(run=run.id, view="t-SNE", perplexity="10", seed="4").exception
+    assert len(calls) == 1
+    (run.path / f"tsne-{len(first) // 2}-10-4.npz").write_bytes(b"not a zip")
+    assert not visit(run=run.id, view="t-SNE", perplexity="10", seed="4").exception
+    assert len(calls) == 2
+
+
+def test_nothing_is_written_into_a_run_that_comes_with_the_package(monkeypatch: pytest.MonkeyPatch, trained: Trained):
+    run = trained(budget=3)
+    monkeypatch.setattr(Run, "shipped", True)
+    before = sorted(run.path.iterdir())
+    assert not visit(run=run.id, view="t-SNE").exception
+    assert sorted(run.path.iterdir()) == before
+
+
+def test_one_latent_dimension_is_a_strip_with_a_sentence(trained: Trained) -> None:
+    app = visit(run=trained(budget=3, latent_size=1).id)
+    assert not app.exception
+    assert "a single latent dimension" in words(app)
+    head, arrays = message(app)
+    assert (arrays["points"].reshape(-1, 2)[:, 1] == arrays["labels"]).all()
+    assert (arrays["frames"].reshape(len(head["steps"]), -1, 2)[..., 1] == arrays["labels"][arrays["watched"]]).all()
+
+
+def test_codes_that_are_not_numbers_are_one_sentence(trained: Trained) -> None:
+    run = trained(budget=3)
+    known = run.arrays("latents")
+    run.write_arrays("latents", known | {"means": np.full_like(known["means"], np.nan)})
+    app = visit(run=run.id)
+    assert not app.exception
+    assert "not numbers" in app.error[0].value
+
+
+def test_missing_and_damaged_snapshots(trained: Trained) -> None:
+    run = trained(budget=10, log_every=1)
+    steps = run.snapshots()
+    (run.path / "snapshots" / f"{steps[0]}.npz").write_bytes(b"half")
+    app = visit(run=run.id)
+    assert not app.exception
+    assert message(app)[0]["steps"] == steps[1:]
+    for step in steps:
+        (run.path / "snapshots" / f"{step}.npz").unlink()
+    app = visit(run=run.id)
+    assert not app.exception
+    assert "steps" not in message(app)[0]
+    assert "cannot be replayed" in words(app)
+
+
+def test_a_single_image(trained: Trained) -> None:
+    run = trained(budget=3)
+    known = run.arrays("latents")
+    config = run.config.model_copy(update={"dataset": "folder:gone"})
+    (run.path / "config.json").write_text(config.model_dump_json())
+    run.write_arrays("latents", {name: array[:1] for name, array in known.items()})
+    app = visit(run=run.id)
+    assert not app.exception
+    assert len(message(app)[1]["points"]) == 2
+    assert "not on this machine" in words(app)
+
+
+@pytest.mark.parametrize("query", [{"x": "1", "y": "1"}, {"x": "99"}, {"view": "umap"}, {"seed": "x"}, {"images": "7"}])
+def test_a_strange_address_breaks_nothing(query: dict[str, str], trained: Trained) -> None:
+    app = visit(**({"run": trained(budget=3).id, "view": "Dimensions"} | query))
+    assert not app.exception
+    assert bool(app.error) == (query == {"x": "1", "y": "1"})
+
+
+def test_an_empty_home_leads_to_training() -> None:
+    app = visit()
+    assert not app.exception
+    assert app.info or app.get("bidi_component")
+
+
+def test_factors_colour_the_map(trained: Trained) -> None:
+    run = trained(dataset="shapes", budget=2)
+    inside = open_inside(run)
+    for by in inside.factor_names:
+        labels, names, colours = maps.colouring(inside, by)
+        values = inside.factors[:, inside.factor_names.index(by)]
+        assert len(set(colours)) == len(names) <= maps.MOST_LEVELS
+        assert len(names) > labels.max()
+        order = [values[labels == label].mean() for label in np.unique(labels)]
+        assert order == sorted(order)
+    assert maps.colouring(inside, "no such")[0] is inside.labels
+
+
+@pytest.mark.parametrize("ids", [[], [0], [7], [8], [0, 9, 4000]])
+def test_a_selection_travels_as_bits(ids: list[int]) -> None:
+    bits = np.zeros(max(ids, default=-1) + 1, np.uint8)
+    bits[ids] = 1
+    text = base64.b64encode(np.packbits(bits, bitorder="little").tobytes()).decode()
+    assert scatter.unpack_selection(text) == ids
+
+
+@pytest.mark.parametrize("text", [None, 5, "no base64!", "A" * 10**7, ["AA=="]])
+def test_a_selection_that_no_map_sent_is_not_taken(text: object) -> None:
+    assert scatter.unpack_selection(text) is None
