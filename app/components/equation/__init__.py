@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import streamlit as st
 
-from app.components.scatter import pack
+from app.components.message import JS, pack
 
 HERE = Path(__file__).parent
 LARGE, PART, STEP, SMALL = 168, 90, 50, 22  # CSS pixels about which images are wide
@@ -17,10 +17,10 @@ _equation = st.components.v2.component(
     "equation",
     html=(HERE / "equation.html").read_text(),
     css=_css,
-    js=_shared + (HERE / "equation.js").read_text(),
+    js=JS + _shared + (HERE / "equation.js").read_text(),
 )
 _picks = st.components.v2.component(
-    "picks", html='<div class="picks"></div>', css=_css, js=_shared + (HERE / "picks.js").read_text()
+    "picks", html='<div class="picks"></div>', css=_css, js=JS + _shared + (HERE / "picks.js").read_text()
 )
 
 

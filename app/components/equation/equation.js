@@ -106,5 +106,5 @@ export default function ({ data, parentElement, setStateValue }) {
   const equation = (root.equation ??= new Equation(root));
   equation.send = setStateValue;
   const message = unpack(data);
-  if (equation.message?.text !== message.text) equation.load(message);
+  if (equation.message?.head !== message.head) equation.load(message);
 }

@@ -1,7 +1,7 @@
 // Images with words under them: to look at, or to pick one or many of.
 
 export default function ({ data, parentElement, setStateValue }) {
-  const root = parentElement.querySelector(".picks"), { text, ...message } = unpack(data);
+  const root = parentElement.querySelector(".picks"), { head, ...message } = unpack(data);
   root.send = setStateValue;
   root.on = new Set(message.chosen);
   // `version` stands for the images. What is picked alone changes the marks alone, so that the focus stays where it is.

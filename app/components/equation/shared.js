@@ -1,16 +1,4 @@
-// What the faces of this folder share: the message, and a picture with words under it.
-
-/** The head of a message, with its arrays as bytes. See `pack` in ../scatter. */
-function unpack(bytes) {
-  const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
-  const text = new TextDecoder().decode(bytes.subarray(4, 4 + length));
-  const head = { ...JSON.parse(text), text };
-  for (const [name, place] of Object.entries(head.arrays)) {
-    const [at, count] = place.slice(-2); // the kind stands before them: here all are bytes
-    head[name] = bytes.subarray(4 + length + at, 4 + length + at + count);
-  }
-  return head;
-}
+// What the faces of this folder share: a picture with words under it.
 
 /** An element of this kind and class, with these words in it. */
 function make(kind, name = "", words = "") {

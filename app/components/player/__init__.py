@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import streamlit as st
 
-from app.components.scatter import pack
+from app.components.message import JS, Kind, pack
 from genmodels import media
 from genmodels.analysis.transitions import Meter, Tour
 from genmodels.figures import COLOURS
@@ -23,7 +23,7 @@ _mount = st.components.v2.component(
     "player",
     html=(HERE / "player.html").read_text(),
     css=(HERE / "player.css").read_text(),
-    js="\n".join((HERE / f"{part}.js").read_text() for part in ("strip", "player")),
+    js=JS + "\n".join((HERE / f"{part}.js").read_text() for part in ("strip", "player")),
 )
 
 
@@ -43,7 +43,7 @@ def player(
 ) -> int:
     """Draw it; returns the frame at which it last came to rest. pace: frames a second. start: the frame at first."""
     count, labels = len(tour.codes), tour.stops.labels
-    arrays: dict[str, tuple[Any, str]] = {}
+    arrays: dict[str, tuple[Any, Kind]] = {}
     for number, film in enumerate(films):
         sheet = media.png(media.grid(film.frames, min(COLUMNS, count), pad=0))
         arrays[f"sheet{number}"] = np.frombuffer(sheet, np.uint8), "u1"

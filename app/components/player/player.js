@@ -28,15 +28,15 @@ class Player {
   }
 
   async load(data) {
-    const { about, arrays } = unpack(data), version = JSON.stringify(about);
-    if (version === this.version) return;
+    const about = unpack(data);
+    if (about.head === this.about?.head) return;
     const fresh = !this.about;
-    Object.assign(this, { about, version });
+    this.about = about;
     this.runs = about.runs.map((run, number) => {
-      const probabilities = arrays[`probabilities${number}`];
+      const probabilities = about[`probabilities${number}`];
       return { ...run, probabilities, reads: readings(probabilities, about) };
     });
-    const sheets = this.runs.map((_, number) => new Blob([arrays[`sheet${number}`]], { type: "image/png" }));
+    const sheets = this.runs.map((_, number) => new Blob([about[`sheet${number}`]], { type: "image/png" }));
     const pictures = Promise.all(sheets.map((sheet) => createImageBitmap(sheet)));
     this.build();
     const known = await pictures;
@@ -135,17 +135,6 @@ class Player {
     this.watch.disconnect();
     delete this.root.film;
   }
-}
-
-// Length of the head, head, and the arrays where it says they lie: see `pack` on the Python side.
-function unpack(bytes) {
-  const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true), body = 4 + length;
-  const about = JSON.parse(new TextDecoder().decode(bytes.subarray(4, body))), arrays = {};
-  for (const [name, place] of Object.entries(about.arrays)) {
-    const [start, size] = place.slice(-2); // the kind stands before them: here all are bytes
-    arrays[name] = bytes.slice(body + start, body + start + size);
-  }
-  return { about, arrays };
 }
 
 function make(tag, name = "") {

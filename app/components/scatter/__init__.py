@@ -5,9 +5,6 @@ The points travel once: a rerun with the same arrays costs a kilobyte, because t
 
 import base64
 import binascii
-import hashlib
-import json
-import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import streamlit as st
 
+from app.components.message import JS, Kind, pack
 from app.routes import address
 from genmodels.figures import COLOURS, MARKS
 
@@ -40,7 +38,7 @@ _mount = st.components.v2.component(
     "scatter",
     html=(HERE / "scatter.html").read_text(),
     css=(HERE / "scatter.css").read_text(),
-    js="\n".join((HERE / f"{part}.js").read_text() for part in PARTS),
+    js=JS + "\n".join((HERE / f"{part}.js").read_text() for part in PARTS),
 )
 
 
@@ -95,12 +93,15 @@ def scatter(
         "keep": keep, "axes": axes, "name": name, "height": height, "classes": list(classes),
         "colours": list(colours), "marks": list(MARKS),
     } | _pictured(pictures, plane)  # fmt: skip
-    arrays = {"points": (points, "<f4"), "labels": (labels, "<u2" if len(classes) > 256 else "<u1")}
+    arrays: dict[str, tuple[Any, Kind]] = {
+        "points": (points, "f4"),
+        "labels": (labels, "u2" if len(classes) > 256 else "u1"),
+    }
     if ids is not None and not np.array_equal(ids, np.arange(len(points))):
-        arrays["ids"] = (ids, "<u4")
+        arrays["ids"] = (ids, "u4")
     if replay is not None and len(replay.steps):
         about["steps"] = [int(step) for step in replay.steps]
-        arrays |= {"frames": (replay.points, "<f4"), "watched": (replay.ids, "<u4")}
+        arrays |= {"frames": (replay.points, "f4"), "watched": (replay.ids, "u4")}
     _mount(data=pack(about, arrays), key=key, on_selection_change=lambda: _store(key, keep))
     return next((st.session_state[each] for each in keep if each in st.session_state), [])
 
@@ -113,19 +114,6 @@ def _pictured(pictures: Pictures | None, plane: Plane | None) -> dict[str, Any]:
         rows = np.column_stack([plane.offset, plane.basis]).astype(float)
         found |= {"decode": address("decode", pictures.run), "plane": rows.tolist()}
     return found
-
-
-def pack(about: dict[str, Any], arrays: dict[str, tuple[Any, str]]) -> bytes:
-    """One message: length of the head, head (JSON: `about`; kind, place and bytes of each array), arrays."""
-    body, places = b"", {}
-    for name, (array, kind) in arrays.items():
-        part = np.ascontiguousarray(array, kind).tobytes()
-        places[name] = [kind, len(body), len(part)]
-        body += part + bytes(-len(part) % 4)
-    version = hashlib.blake2b(body, digest_size=8).hexdigest()
-    head = json.dumps(about | {"arrays": places, "version": version}).encode()
-    head += b" " * (-len(head) % 4)
-    return struct.pack("<I", len(head)) + head + body
 
 
 def unpack_selection(text: object) -> list[int] | None:

@@ -4,7 +4,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".map");
   const map = (root.scatter ??= new ScatterMap(root));
   map.send = setTriggerValue;
-  const message = unpack(data), same = JSON.stringify({ ...message, ...EMPTY });
+  const message = messageOf(data), same = message.head;
   if (map.known !== same) {
     performance.mark("scatter-data"); // the bench counts from here to the first paint
     map.load(message);
@@ -17,5 +17,3 @@ export default function ({ data, parentElement, setTriggerValue }) {
     delete root.scatter;
   });
 }
-
-const EMPTY = { points: 0, labels: 0, ids: 0, frames: 0, watched: 0 }; // told apart by `version`

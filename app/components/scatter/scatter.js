@@ -4,17 +4,12 @@ const REACH = 10; // CSS pixels within which a point is pointed at
 const THUMB = 32; // CSS pixels of a thumbnail, about
 const SELECTIONS = (window.latentSelections ??= new Map()); // key -> base64, for as long as the tab: as Python keeps it
 
-/** The message of Python's `pack`: its head, and its arrays as typed arrays. */
-function unpack(bytes) {
-  const whole = bytes.slice().buffer, length = new DataView(whole).getUint32(0, true);
-  const head = JSON.parse(new TextDecoder().decode(new Uint8Array(whole, 4, length)));
-  const kinds = { "<f4": Float32Array, "<u4": Uint32Array, "<u2": Uint16Array, "<u1": Uint8Array };
-  for (const [name, [kind, start, size]] of Object.entries(head.arrays)) {
-    head[name] = new kinds[kind](whole, 4 + length + start, size / Number(kind[2]));
-  }
-  head.labels = Uint16Array.from(head.labels);
-  head.ids ??= Uint32Array.from(head.labels, (_, i) => i);
-  return head;
+/** The message, with what the map needs of it in the form it needs. */
+function messageOf(bytes) {
+  const message = unpack(bytes);
+  message.labels = Uint16Array.from(message.labels);
+  message.ids ??= Uint32Array.from(message.labels, (_, i) => i);
+  return message;
 }
 
 const sceneOf = (xy, labels, ids) => ({ xy, labels, ids, flags: new Uint8Array(ids.length), counts: [0, 0, 0, 0] });
