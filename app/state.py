@@ -25,7 +25,10 @@ def go(page: str, **query: str) -> NoReturn:
 
 def data_changed(**query: str) -> NoReturn:
     """Open the Data page after a set came or went: another one of its name may have been looked at."""
+    from genmodels.inside import forget_all
+
     st.cache_data.clear()
+    forget_all()
     go("data", **query)
 
 

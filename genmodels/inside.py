@@ -1,8 +1,10 @@
 """A trained run opened to be looked into: its model, the codes of its test images, and the images themselves."""
 
 import threading
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -104,21 +106,26 @@ def open_inside(run: Run) -> Inside:
     """The run, from memory where it was opened before and has not learned since. Raises UserError."""
     weights, latents = run.path / "weights.safetensors", run.path / "latents.npz"
     stamps = tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in (weights, latents))
-    with _one_at_a_time:
-        return _opened(run.path, stamps)
+    with _locks[run.path]:  # opened once, however many ask, and nobody waits for another run
+        return _opened(run.path, stamps, data.is_present(run.config.dataset))
 
 
-_one_at_a_time = threading.Lock()
+def forget_all() -> None:
+    """Open every run anew when it is next asked for: a dataset has changed."""
+    _opened.cache_clear()
+
+
+_locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
 
 
 @lru_cache(maxsize=6)
-def _opened(path: Any, stamps: tuple[int, ...]) -> Inside:
+def _opened(path: Path, stamps: tuple[int, ...], present: bool) -> Inside:
     run = Run(path)
     config, model = run.config, run.model
     if "encode" not in abilities(model):
         raise UserError(f"The run {run.id} cannot encode images, so it has no latent space to look into.")
     known, dataset, test = run.arrays("latents"), None, None
-    if data.is_present(config.dataset):
+    if present:
         dataset = data.load(config.dataset, config.size, config.channels, config.seed)
         test = Images.of(dataset, "test")
         if dataset.shape != config.shape or ("labels" in known and len(known["labels"]) != len(test.labels)):

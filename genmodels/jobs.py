@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from typing import IO
 
 from genmodels.config import UserError
 from genmodels.files import disk_errors
@@ -18,6 +20,7 @@ KEEP_MEMORY = {
 }
 
 _workers: list[subprocess.Popen[bytes]] = []  # kept so that ended ones are reaped
+_one_at_a_time = threading.Lock()  # two visitors may press Train in the same moment
 _spare: list[subprocess.Popen[bytes]] = []  # at most one, with torch imported, that waits to be told its run
 
 
@@ -27,32 +30,42 @@ def start(run: Run) -> None:
         raise UserError(f"The run {run.id} is already {run.status().state}.")
     run.ask("run")
     run.write_status(at_last_point(run, state="queued"))
-    with disk_errors("log.txt"):
-        (run.path / "log.txt").touch()
-    _workers[:] = [worker for worker in _workers if worker.poll() is None]
-    worker = next((spare for spare in _spare if spare.poll() is None), None) or _new_worker()
-    _spare.clear()
-    assert worker.stdin
-    worker.stdin.write(os.fsencode(run.path.absolute()))
-    worker.stdin.close()
-    _workers.append(worker)
+    with _one_at_a_time, disk_errors("log.txt"), (run.path / "log.txt").open("ab") as log:
+        _workers[:] = [worker for worker in _workers if worker.poll() is None]
+        spare = _spare.pop() if _spare else None
+        if spare is None or not _told(spare, run):
+            spare = _new_worker(log)
+            _told(spare, run)
+        _workers.append(spare)
 
 
 def stand_by() -> None:
     """Have a worker ready that has imported torch, so that the next run starts at once. Cheap to call often."""
-    if not _spare or _spare[0].poll() is not None:
-        _spare[:] = [_new_worker()]
+    with _one_at_a_time:
+        if not _spare or _spare[0].poll() is not None:
+            _spare[:] = [_new_worker(subprocess.DEVNULL)]
 
 
-def _new_worker() -> subprocess.Popen[bytes]:
+def _told(worker: subprocess.Popen[bytes], run: Run) -> bool:
+    """Tell a worker that waits its run; False where it was killed meanwhile."""
+    assert worker.stdin
+    try:
+        worker.stdin.write(os.fsencode(run.path.absolute()))
+        worker.stdin.close()
+    except OSError:
+        return False
+    return True
+
+
+def _new_worker(log: IO[bytes] | int) -> subprocess.Popen[bytes]:
     """A process that reads the path of its run from its input, and ends if there never is one."""
     # The worker finds this very package, from whatever folder the app was started.
     path = filter(None, [str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH")])
     return subprocess.Popen(
         [sys.executable, "-u", "-m", "genmodels.worker"],
         stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
         start_new_session=True,
         env=KEEP_MEMORY | os.environ | {"PYTHONPATH": os.pathsep.join(path)},
     )

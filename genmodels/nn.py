@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 Shape = tuple[int, int, int]  # channels, height, width
 
@@ -36,6 +37,7 @@ class DenseProducts(torch.autograd.Function):
         return y.float()
 
     @staticmethod
+    @once_differentiable  # what is saved would give a wrong second derivative
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
         *saved, y = ctx.saved_tensors
         slope, found = slopes[0].bfloat16(), []

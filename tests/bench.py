@@ -291,11 +291,17 @@ def time_to_quality(images: Images, test: Images, repeats: int) -> None:
     show_ratio("ours against pythae's", found["ours"], found["pythae's trainer"], "at most 0.33")
 
 
+def pages() -> None:
+    """What the pages that look inside promise, each measured in a Chromium or a process of its own."""
+    for part in ("bench_latency", "bench_map", "bench_tour"):
+        subprocess.run([sys.executable, "-m", f"tests.{part}"], check=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8, help="of each throughput measurement")
-    parser.add_argument("--only", choices=("throughput", "quality", "watched"))
+    parser.add_argument("--only", choices=("throughput", "quality", "start", "watched", "pages"))
     parser.add_argument("--side", choices=SIDES, help="measure this one alone, and print its images per second")
     parser.add_argument("--model", choices=MODELS, default="mlp")
     arguments = parser.parse_args()
@@ -309,6 +315,12 @@ def main() -> None:
         throughput(arguments.repeats, arguments.seconds)
     if arguments.only in (None, "quality") and name == "mnist":
         time_to_quality(images, test, max(1, arguments.repeats - 1))
+    if arguments.only in (None, "start"):
+        from tests.bench_start import starting
+
+        starting(arguments.repeats)
+    if arguments.only in (None, "pages"):
+        pages()
     if arguments.only in (None, "watched"):
         from tests.bench_watched import watched
 

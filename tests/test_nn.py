@@ -96,3 +96,11 @@ def test_a_convolution_and_a_pixel_shuffle_are_a_transposed_convolution() -> Non
 @pytest.mark.parametrize(("size", "sides"), [(8, [8, 4, 2]), (9, [9, 5, 3]), (28, [28, 14, 7]), (64, [64, 32, 16, 8])])
 def test_grids_halve_and_round_up(size: int, sides: list[int]) -> None:
     assert [side for _, side, _ in conv_grids((1, size, size), 16)] == sides
+
+
+def test_a_second_derivative_is_refused_rather_than_wrong() -> None:
+    layers, x = network((True, False)), seeded(2, 40).requires_grad_()
+    set_bfloat16(layers, True)
+    (slope,) = torch.autograd.grad(layers(x).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        slope.square().sum().backward()

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -147,6 +148,22 @@ def test_a_worker_that_stands_by_takes_the_next_run(spare, started) -> None:
     wait_until(in_state(run, "stopped"))
     wait_until(lambda: spare.poll() == 0)
     assert "images/s" in (run.path / "log.txt").read_text()
+
+
+def test_two_who_start_in_the_same_moment_get_a_worker_each(spare, new_run) -> None:
+    made = [new_run(**LONG), new_run(**LONG)]
+    threads = [threading.Thread(target=jobs.start, args=(run,)) for run in made]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    try:
+        wait_until(lambda: all(run.status().pid is not None for run in made))
+        assert len({run.status().pid for run in made}) == 2
+    finally:
+        for run in made:
+            jobs.stop(run)
+            wait_until(lambda run=run: not run.status().active)
 
 
 def test_a_spare_that_was_killed_is_not_waited_for(spare, started) -> None:

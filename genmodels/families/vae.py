@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.distributions import Normal
 
 from genmodels.config import Config as BaseConfig
@@ -78,6 +79,7 @@ class BernoulliLogLikelihood(torch.autograd.Function):
         return torch.linalg.vecdot(logits, x) - logits.relu().sum(1) + factors.log().sum(1)
 
     @staticmethod
+    @once_differentiable  # what is saved would give a wrong second derivative
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None]:
         p, x = ctx.saved_tensors
         return (x - p).mul_(slopes[0].unsqueeze(1)), None

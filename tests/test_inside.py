@@ -1,0 +1,80 @@
+"""A run opened to be looked into: once for all, anew when it or its data has changed."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from genmodels import data, inside
+from genmodels.config import UserError
+from genmodels.inside import open_inside
+from genmodels.runs import Run
+
+
+def test_it_is_opened_once_and_anew_when_it_has_learned_on(trained) -> None:
+    run = trained("vae")
+    first = open_inside(run)
+    assert open_inside(Run(run.path)) is first
+    arrays = run.arrays("latents")
+    run.write_arrays("latents", arrays | {"means": arrays["means"] + 1})
+    assert np.allclose(open_inside(run).means, first.means + 1)
+
+
+def test_copies_stand_in_until_the_dataset_is_there(trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = trained("vae")
+    true = data.load("digits").images[data.load("digits").span("test")]
+    with monkeypatch.context() as patch:
+        patch.setattr(data, "is_present", lambda name: False)
+        without = open_inside(run)
+    assert not without.real
+    assert np.array_equal(without.images, without.decode(without.means))
+    found = open_inside(run)
+    assert found.real
+    assert np.array_equal(found.images, true)
+
+
+def test_nobody_waits_for_another_run(trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow, quick = trained("vae"), trained("vae", seed=1)
+    open_inside(quick)
+    go_on, opened = threading.Event(), inside._opened
+
+    def held(path, *stamps):
+        if path == slow.path:
+            go_on.wait(30)
+        return opened(path, *stamps)
+
+    monkeypatch.setattr(inside, "_opened", held)
+    waiting = threading.Thread(target=open_inside, args=(slow,))
+    waiting.start()
+    try:
+        time.sleep(0.1)
+        other = threading.Thread(target=open_inside, args=(quick,))
+        other.start()
+        other.join(20)
+        assert not other.is_alive()
+    finally:
+        go_on.set()
+        waiting.join()
+
+
+@pytest.mark.parametrize("change", ["nan", "labels", "length"])
+def test_codes_that_cannot_be_are_refused_with_a_sentence(trained, change: str) -> None:
+    run = trained("vae")
+    arrays = run.arrays("latents")
+    wrong = {
+        "nan": {"means": np.full_like(arrays["means"], np.nan)},
+        "labels": {"labels": arrays["labels"] + 10},
+        "length": {"means": arrays["means"][:-1]},
+    }[change]
+    run.write_arrays("latents", arrays | wrong)
+    with pytest.raises(UserError, match=r"are not numbers|damaged"):
+        open_inside(run)
+
+
+def test_without_a_posterior_the_codes_say_what_is_usual(trained) -> None:
+    found = open_inside(trained("autoencoder"))
+    assert found.kl is None
+    assert np.allclose(found.spread, [found.means.mean(0), found.means.std(0)])
+    assert np.allclose(found.importance, found.means.var(0))
+    assert list(found.importance[found.order]) == sorted(found.importance, reverse=True)
