@@ -2,8 +2,7 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -12,16 +11,26 @@ from app import maps, panels, pictures, state, steering
 from app.components.scatter import Pictures, scatter
 from app.controls import attempt
 from app.pictures import Picture
+from app.traversals import COLUMNS, Traversal, test_images, traversal
+from app.traversals import light as light_of
 from genmodels import data, experiment, figures, jobs, media
 from genmodels.config import UserError
 from genmodels.figures import number, title
 from genmodels.runs import Run, Status
 
 CURVES = ("negative_elbo", "reconstruction", "kl")
-ROWS, COLUMNS = 6, 7  # of the traversal: dimensions, and quantiles of the prior
 ABREAST = 4  # members in a row
 SMALL = 184  # CSS pixels of the pictures that stand side by side
 Members = dict[str, Run]  # label, the beta as text -> run
+
+APART = (
+    "Not all of these runs have the same test images, because their seed or dataset differs: each starts from an "
+    "image of its own, and a selection is shared only by those that have the same."
+)
+ACTIVE = (
+    "Active units are the latent dimensions whose mean varies by more than 0.01 over the test images (Burda et al.). "
+    "That is another measure than the KL of the bars above, of which 0.1 nats count."
+)
 
 FORMULA = r"""
 A model under $\beta$ minimises $D + \beta R$. The distortion $D = \mathbb{E}_{q(z|x)}[-\log p(x|z)]$ is what it still
@@ -63,12 +72,15 @@ def _watch(named: Members, known: tuple[str, ...]) -> None:
     with trade:
         draw_trade(named, label)
     image = choose_image(named[label])
+    kinds = {run.id: test_images(run) for run in named.values()}
+    if len({kind for kind in kinds.values() if kind}) > 1:
+        st.caption(APART)
     try:
         look_at(label, named[label], image)
     except UserError as error:
         st.error(state.plain(str(error)))
     side_by_side(named, image)
-    draw_maps(named, label)
+    draw_maps(named, label, kinds)
 
 
 def choose_beta(named: Members) -> str:
@@ -79,7 +91,7 @@ def choose_beta(named: Members) -> str:
 
 
 def choose_image(run: Run) -> int:
-    """The test image that all members start their traversal from: one of each class."""
+    """The class whose first test image the members start their traversal from; without classes, that image."""
     classes = run.config.classes[:10] or tuple(str(n + 1) for n in range(10))
     _forget_others("from", classes)
     picked = st.segmented_control(
@@ -183,16 +195,6 @@ def draw_trade(named: Members, label: str) -> None:
 # --- one member -----------------------------------------------------------------------------------------------------
 
 
-class Traversal(NamedTuple):
-    """images: uint8 (R, K, C, H, W), one latent dimension in each row; kl: of these dimensions, (R,) nats."""
-
-    images: np.ndarray
-    dimensions: np.ndarray
-    kl: np.ndarray
-    marked: np.ndarray
-    light: bool
-
-
 def look_at(label: str, run: Run, image: int) -> None:
     """The member that the slider stands at."""
     name = pictures.newest(run)
@@ -217,41 +219,8 @@ def look_at(label: str, run: Run, image: int) -> None:
                 "leaves the others; the one that carries most is on top, with its KL in nats."
                 + (" By the weights of its last checkpoint." if run.status().active else "")
             )
-
-
-def traversal(run: Run, image: int) -> Traversal | None:
-    """The same for every member: from the code of the same test image; None before there are weights."""
-    weights = run.path / "weights.safetensors"
-    if not weights.exists():
-        return None
-    return _traversal(str(run.path), weights.stat().st_mtime_ns, image)
-
-
-@st.cache_data(show_spinner=False, max_entries=64)
-def _traversal(path: str, changed: int, image: int) -> Traversal | None:
-    import torch
-
-    from genmodels.analysis.snapshot import codes, to_bytes
-    from genmodels.analysis.traversal import codes as moved
-    from genmodels.analysis.traversal import nearest, quantiles
-    from genmodels.training import evaluating
-
-    run = Run(Path(path))
-    arrays = run.arrays(pictures.newest(run))
-    if not {"originals", "kl"} <= set(arrays):
-        return None
-    originals = arrays["originals"]
-    z = codes(run.model, torch.from_numpy(originals[image : image + 1]))["means"][0]
-    if not np.isfinite(z).all():
-        raise UserError(f"The codes of run {run.id} are not numbers, so there is nothing to traverse: train it again.")
-    order = np.argsort(-arrays["kl"], kind="stable")[:ROWS]
-    values = np.broadcast_to(quantiles(COLUMNS), (len(order), COLUMNS)).astype(np.float32)
-    with evaluating(run.model):
-        grid = torch.from_numpy(moved(z, order, values).reshape(-1, len(z)).astype(np.float32))
-        images = to_bytes(run.model.decode(grid))  # type: ignore[operator]
-    light = media.is_light_on_dark(originals)
-    shown = media.as_people_write(images, light).reshape(*values.shape, *images.shape[1:])
-    return Traversal(shown, order, arrays["kl"][order], nearest(z, order, values), light)
+        elif "labels" in arrays and run.config.classes and image not in arrays["labels"]:
+            st.caption("No traversal: there is no image of this class among those that were watched.")
 
 
 def _labelled(found: Traversal) -> Picture:
@@ -259,7 +228,7 @@ def _labelled(found: Traversal) -> Picture:
 
     rows = [f"z{index + 1}  {number(float(kl))}" for index, kl in zip(found.dimensions, found.kl, strict=True)]
     scale = max(1, round(40 / found.images.shape[4]))
-    return _at_half(sheet(found.images, rows, [], found.marked, 2 * scale))
+    return _at_half(sheet(found.images, rows, [], found.marked, 2 * scale, 22))
 
 
 def _at_half(pixels: np.ndarray) -> Picture:
@@ -273,6 +242,7 @@ def _at_half(pixels: np.ndarray) -> Picture:
 def side_by_side(named: Members, image: int) -> None:
     """Numbers and small pictures of every member, each with the way to its run."""
     st.subheader("Side by side", anchor=False)
+    st.caption(ACTIVE)
     labels = list(named)
     for first in range(0, len(labels), ABREAST):
         group = labels[first : first + ABREAST]
@@ -291,13 +261,13 @@ def _small(label: str, run: Run, image: int) -> None:
     steering.badge(run)
     arrays = run.arrays(pictures.newest(run))
     st.markdown(_numbers(run, arrays))
-    if "originals" not in arrays:
+    if "reconstructions" not in arrays:
         return
-    light = media.is_light_on_dark(arrays["originals"])
-    _, columns, _ = pictures.layout(arrays["originals"].shape[3], 24, SMALL)
-    pairs = media.pairs(arrays["originals"][:columns], arrays["reconstructions"][:columns], columns)
-    copies = pictures.sheet(pairs, 24, light, 2, SMALL)
-    pictures.show(copies, f"Images and their reconstructions under beta {label}", "images and copies")
+    light, copies, what = light_of(arrays), arrays["reconstructions"], "copies of test images"
+    if "originals" in arrays:
+        _, columns, _ = pictures.layout(copies.shape[3], 24, SMALL)
+        copies, what = media.pairs(arrays["originals"][:columns], copies[:columns], columns), "images and copies"
+    pictures.show(pictures.sheet(copies, 24, light, 2, SMALL), f"Reconstructions under beta {label}", what)
     pictures.show(pictures.sheet(arrays["samples"], 24, light, 3, SMALL), f"Samples under beta {label}", "samples")
     if found := traversal(run, image):
         side = found.images.shape[4]
@@ -317,36 +287,35 @@ def _numbers(run: Run, arrays: Mapping[str, np.ndarray]) -> str:
 
         from genmodels.analysis.metrics import active_units
 
-        latents = torch.from_numpy(arrays["latents"])
+        latents = torch.from_numpy(arrays["latents"].astype(np.float32))
         active = active_units(latents)
         lines.append(f"Active units **{active}** of {latents.shape[1]}" + ("" if active else ": collapsed"))
     return "  \n".join(lines) or "No figures yet."
 
 
-def draw_maps(named: Members, chosen: str) -> None:
-    """The same test images on the plane of each member; what is selected on one is selected on all."""
+def draw_maps(named: Members, chosen: str, kinds: Mapping[str, str]) -> None:
+    """Test images on the plane of each member; what is selected on one is selected on all that have the same images.
+
+    kinds: run id -> `test_images`.
+    """
     st.subheader("Maps", anchor=False)
-    st.caption("Draw round some points with the lasso: the same images are selected on every map.")
+    st.caption("Draw round some points with the lasso: the same images are selected on every map that has them.")
     from genmodels.inside import open_inside
 
-    keep: tuple[str, ...] = tuple(f"selection-{run.id}" for run in named.values())
-    if len({run.config.dataset for run in named.values()}) > 1:
-        keep = ()  # an image number means another image in each
-    labels, selected = list(named), []
+    labels, selected = list(named), dict[str, list[int]]()
     for first in range(0, len(labels), 2):
         for place, label in zip(st.columns(2), labels[first : first + 2], strict=False):
+            keep = [f"selection-{run_id}" for run_id, kind in kinds.items() if kind == kinds[named[label].id]]
             with place:
                 try:
-                    selected = _map(label, named[label], keep)
+                    selected[label] = _map(label, named[label], keep)
                 except UserError as error:
                     st.error(state.plain(str(error)))
-    if selected and (run := named[chosen]).status().state == "finished":
-        maps.selected([open_inside(run)], selected)
+    if selected.get(chosen) and (run := named[chosen]).status().state == "finished":
+        maps.selected([open_inside(run)], selected[chosen])
 
 
 def _map(label: str, run: Run, keep: Sequence[str]) -> list[int]:
-    from genmodels.analysis.projection import pca
-
     arrays = run.arrays(pictures.newest(run))
     st.markdown(f"**beta {label}**")
     if "latents" not in arrays:
@@ -355,19 +324,14 @@ def _map(label: str, run: Run, keep: Sequence[str]) -> list[int]:
     codes, labels = arrays["latents"], arrays["labels"]
     if not np.isfinite(codes).all():
         raise UserError(f"The codes of run {run.id} are not numbers, so there is no map of them: train it again.")
-    if codes.shape[1] == 1:
-        points, axes = np.column_stack([codes[:, 0], labels]).astype(np.float32), ("latent dimension 1", "class")
-    elif codes.shape[1] == 2:
-        points, axes = codes, ("latent dimension 1", "latent dimension 2")
-    else:
-        plane = pca(codes)
-        points, axes = plane.place(codes), (f"PCA 1: {plane.shares[0]:.0%}", f"PCA 2: {plane.shares[1]:.0%}")
-    real = data.is_present(run.config.dataset)
-    count = pictures.facts(run.config.dataset, run.config.size, run.config.channels).sizes[2] if real else len(codes)
-    ids = maps.watched(count)
-    keep = keep or (f"selection-{run.id}",)
-    return scatter(
-        points, labels, run.config.classes or ("all",), key=f"beta-map-{run.id}", keep=keep, ids=ids[: len(codes)],
-        axes=axes, name=f"Map under beta {label}", height=360,
-        pictures=Pictures(run.id, run.config.shape, real) if (run.path / "weights.safetensors").exists() else None,
+    found = maps.flat(codes, labels, maps.View(maps.RAW if codes.shape[1] == 2 else maps.PCA))
+    ids, shown = maps.watched_by(run, labels), None
+    if ids is not None and (run.path / "weights.safetensors").exists():
+        shown = Pictures(run.id, run.config.shape, data.is_present(run.config.dataset))
+    selected = scatter(
+        found.points, labels, run.config.classes or ("all",), key=f"beta-map-{run.id}",
+        # Points of which no one knows the images are a selection of their own, that no other page takes for images.
+        keep=keep if ids is not None else (f"points-{run.id}",), ids=ids, axes=found.axes,
+        name=f"Map under beta {label}", height=360, pictures=shown,
     )  # fmt: skip
+    return selected if ids is not None else []

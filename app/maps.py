@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,7 @@ import streamlit as st
 
 from app import pictures, state
 from app.components.scatter import Pictures, Plane, Replay, scatter
-from genmodels import figures
+from genmodels import data, figures
 from genmodels.analysis.projection import Linear, dimensions, neighbour_agreement, pca, tsne
 from genmodels.config import UserError
 from genmodels.files import disk_errors, home
@@ -122,13 +123,18 @@ def map_of(inside: Inside, view: View) -> Map | None:
 
 @st.cache_data(show_spinner=False, max_entries=64)
 def _flat(_inside: Inside, of: str, view: View) -> Map:
-    everything = np.arange(len(_inside.means))
-    if _inside.latent_size == 1:  # the code across, the classes in rows
+    return flat(_inside.means, _inside.labels, view)
+
+
+def flat(means: np.ndarray, labels: np.ndarray, view: View) -> Map:
+    """Codes (N, L) on two dimensions or principal components, as images 0 to N-1; a single dimension by class (N,)."""
+    everything = np.arange(len(means))
+    if means.shape[1] == 1:  # the code across, the classes in rows
         plane = Linear(np.zeros(1), np.array([[1.0, 0.0]]), np.array([1.0, 0.0]))
-        points = np.column_stack([_inside.means[:, 0], _inside.labels]).astype(np.float32)
+        points = np.column_stack([means[:, 0], labels]).astype(np.float32)
         return Map(points, everything, plane, ("latent dimension 1", "class"))
-    plane = pca(_inside.means) if view.kind == PCA else dimensions(_inside.means, view.x, view.y)
-    return Map(plane.place(_inside.means), everything, plane, axes_of(view, plane))
+    plane = pca(means) if view.kind == PCA else dimensions(means, view.x, view.y)
+    return Map(plane.place(means), everything, plane, axes_of(view, plane))
 
 
 def sample(count: int, wanted: int) -> np.ndarray:
@@ -222,6 +228,27 @@ def watched(count: int) -> np.ndarray:
 
     numbers = torch.arange(count)
     return some(Images(numbers, numbers), WATCHED_TEST_IMAGES).images.numpy()
+
+
+def watched_by(run: Run, labels: np.ndarray) -> np.ndarray | None:
+    """Test image number of each code of a snapshot, by its labels; None where nothing says which images they are of.
+
+    What the run kept of its test images says how many there are; before its end, the dataset does. Raises UserError.
+    """
+    path, config = run.path / "latents.npz", run.config
+    known = _test_labels(str(run.path), path.stat().st_mtime_ns) if path.exists() else None
+    if known is None and not data.is_present(config.dataset):
+        return None
+    count = pictures.facts(config.dataset, config.size, config.channels).sizes[2] if known is None else len(known)
+    ids = watched(count)
+    if len(ids) != len(labels) or (known is not None and not np.array_equal(known[ids], labels)):
+        return None
+    return ids
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _test_labels(path: str, changed: int) -> np.ndarray | None:
+    return Run(Path(path)).arrays("latents").get("labels")
 
 
 def colouring(inside: Inside, by: str | None) -> tuple[np.ndarray, tuple[str, ...], Sequence[str]]:

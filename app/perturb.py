@@ -145,18 +145,17 @@ def grid_settings(inside: Inside) -> tuple[np.ndarray, int]:
 
 def make_grid(inside: Inside, z: np.ndarray, columns: np.ndarray, rows: int) -> Grid:
     """Each of the first `rows` dimensions over `columns`, in standard deviations of the prior or of the codes."""
-    from genmodels.analysis.traversal import codes, nearest
+    from genmodels.analysis.traversal import decoded, nearest
 
     dimensions = inside.order[:rows]
     centre, spread = (part[dimensions][:, None] for part in inside.spread)
     values = centre + spread * columns
-    images = inside.decode(codes(z, dimensions, values).reshape(-1, len(z)))
-    shown = as_people_write(images, inside.light).reshape(*values.shape, *images.shape[1:])
+    images = decoded(inside.decode, z, dimensions, values)
     words = carries(inside)
     labels = [f"z{index + 1}\n{words[index]}" for index in dimensions]
     heads = [f"{each:+.1f}" if abs(each) > 0.05 else "0" for each in columns]
-    scale = max(1, round(CELL / images.shape[3]))
-    return Grid(shown, labels, heads, nearest(z, dimensions, values), scale)
+    scale = max(1, round(CELL / images.shape[4]))
+    return Grid(as_people_write(images, inside.light), labels, heads, nearest(z, dimensions, values), scale)
 
 
 def show_grid(inside: Inside, grid: Grid) -> None:

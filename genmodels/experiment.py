@@ -9,15 +9,17 @@ would not do the same work.
 import contextlib
 import re
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from genmodels import jobs, steering
 from genmodels.config import Schedule, UserError
 from genmodels.families import FAMILIES, family
-from genmodels.runs import Run, RunConfig, all_runs, by_id, create
+from genmodels.runs import Run, RunConfig, Status, all_runs, by_id, create, shipped_runs
 
 MOST = 8  # members
+GRACE = 30.0  # seconds that workers have to end before their runs are deleted
 BETAS = (0.25, 1.0, 4.0, 16.0)  # to begin with
 
 
@@ -58,22 +60,40 @@ def plan(base: RunConfig, betas: Sequence[float], budget: Schedule, parent: str 
 def start(members: Sequence[RunConfig]) -> list[Run]:
     """Make and queue every member, or none. Raises UserError."""
     made: list[Run] = []
+    started = 0
     try:
         for config in members:
             made.append(create(config))
-    except BaseException:
         for run in made:
-            run.delete()
+            jobs.start(run)
+            started += 1
+    except BaseException:
+        _undo(made[:started], made[started:])
         raise
-    for run in made:
-        jobs.start(run)
     return made
 
 
+def _undo(started: Sequence[Run], others: Sequence[Run]) -> None:
+    """Stop and delete. What was not started goes first, because the disk may be full; who works has time to end."""
+    for run in others:
+        with contextlib.suppress(UserError):
+            run.write_status(Status(state="stopped"))  # the one that failed may say that it is queued
+    for run in started:
+        with contextlib.suppress(UserError):
+            jobs.stop(run)
+    until = time.monotonic() + GRACE
+    for run in [*others, *started]:
+        while run.path.exists() and time.monotonic() < until:
+            try:
+                run.delete()
+            except UserError:  # its worker still writes
+                time.sleep(0.1)
+
+
 def experiments() -> dict[str, list[Run]]:
-    """Id -> members by beta, the newest experiment first. Damaged runs are left out: the gallery tells of them."""
+    """Id -> members by beta, the newest experiment first, the shipped one last. Damaged runs are left out."""
     found: dict[str, list[Run]] = {}
-    for run in all_runs():
+    for run in [*all_runs(), *shipped_runs()]:
         with contextlib.suppress(UserError):
             if run.config.experiment and has_beta(run):
                 found.setdefault(run.config.experiment, []).append(run)

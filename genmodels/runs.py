@@ -186,7 +186,7 @@ class Run:
     def last_words(self, lines: int = 5) -> str:
         """The end of the worker's log, without the indented lines of a traceback: what happened, not where."""
         log = self.path / "log.txt"
-        told = log.read_text(errors="replace").splitlines() if log.exists() else []
+        told = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
         return "\n".join([line for line in told if line and not line.startswith((" ", "Traceback"))][-lines:])
 
     def write_status(self, status: Status) -> None:

@@ -6,7 +6,8 @@ import time
 import numpy as np
 import pytest
 
-from genmodels import experiment, figures, jobs, steering
+from app import comparison, pictures, traversals
+from genmodels import data, experiment, figures, jobs, steering
 from genmodels.config import Schedule
 from genmodels.runs import Run, Status, all_runs
 from genmodels.steering import Turn
@@ -20,10 +21,10 @@ STEPS = Schedule(budget=12, unit="steps", threads=1, device="cpu", log_every=1)
 def compared(new_run, monkeypatch):
     """Members of an experiment, trained in this process."""
 
-    def make(family: str = "vae", betas=(0.5, 4.0), dataset: str = "digits", **knobs) -> list[Run]:
+    def make(family: str = "vae", betas=(0.5, 4.0), dataset: str = "digits", size=None, **knobs) -> list[Run]:
         with monkeypatch.context() as patch:
             patch.setattr(jobs, "start", lambda run: None)
-            base = new_run(family, dataset, hidden_size=16, **{"latent_size": 4, **knobs})
+            base = new_run(family, dataset, 0, size, hidden_size=16, **{"latent_size": 4, **knobs})
             runs = experiment.start(experiment.plan(base.config, betas, STEPS))
         for run in runs:
             for _ in run_to_end(run):
@@ -165,9 +166,105 @@ def test_one_or_two_latent_dimensions(latent_size: int, compared) -> None:
     assert not app.error
 
 
-def test_without_the_dataset_it_still_draws(compared, monkeypatch) -> None:
-    from genmodels import data
+@pytest.fixture
+def drawn(monkeypatch) -> dict[str, dict]:
+    """What each map of the page was given, by its key."""
+    maps: dict[str, dict] = {}
 
+    def scatter(points, labels, classes, **given):
+        maps[given["key"]] = {"labels": labels, **given}
+        return []
+
+    monkeypatch.setattr(comparison, "scatter", scatter)
+    return maps
+
+
+@pytest.mark.parametrize("present", [True, False])
+def test_a_point_of_a_map_is_the_test_image_of_its_number(present: bool, compared, drawn, monkeypatch) -> None:
+    runs = compared(dataset="shapes", size=8)
+    known = {run.id: run.arrays("latents")["labels"] for run in runs}
+    assert all(len(labels) > 1000 for labels in known.values()), "or the snapshot would hold them all in order"
+    monkeypatch.setattr(data, "is_present", lambda name: name != "shapes" or present)
+    app = visit("beta", experiment=link(runs))
+    assert not app.exception
+    for run in runs:
+        given = drawn[f"beta-map-{run.id}"]
+        assert np.array_equal(known[run.id][given["ids"]], given["labels"])
+        assert not np.array_equal(known[run.id][:1000], given["labels"]), "in another order"
+        assert given["pictures"].real is present
+        assert given["keep"] == [f"selection-{each.id}" for each in runs]
+
+
+def test_points_of_unknown_images_have_no_pictures(compared, drawn, monkeypatch) -> None:
+    runs = compared()
+    (runs[0].path / "latents.npz").unlink()
+    monkeypatch.setattr(data, "is_present", lambda name: name != "digits")
+    assert not visit("beta", experiment=link(runs)).exception
+    lone, other = (drawn[f"beta-map-{run.id}"] for run in runs)
+    assert (lone["ids"], lone["pictures"]) == (None, None)
+    assert set(lone["keep"]).isdisjoint(other["keep"])
+
+
+def test_a_selection_is_shared_only_by_runs_of_the_same_test_images(trained, drawn) -> None:
+    one, two, three = trained(beta=1.0), trained(beta=4.0), trained(beta=8.0, seed=1)
+    app = visit("beta", runs=f"{one.id},{two.id},{three.id}")
+    assert not app.exception
+    keep = {run.id: drawn[f"beta-map-{run.id}"]["keep"] for run in (one, two, three)}
+    assert keep[one.id] == keep[two.id] == [f"selection-{one.id}", f"selection-{two.id}"]
+    assert keep[three.id] == [f"selection-{three.id}"]
+    assert comparison.APART in words(app)
+    assert comparison.APART not in words(visit("beta", runs=f"{one.id},{two.id}"))
+
+
+def test_the_traversal_starts_from_the_first_image_of_the_class(compared) -> None:
+    run = compared(betas=(0.5, 4.0))[0]
+    arrays = run.arrays(pictures.newest(run))
+    for image in range(10):
+        first = np.flatnonzero(arrays["labels"] == image)[0]
+        assert np.allclose(traversals._code(run, arrays, image), arrays["latents"][first], atol=1e-5)
+    assert traversals._code(run, arrays | {"labels": np.where(arrays["labels"] == 3, 4, arrays["labels"])}, 3) is None
+    few = {"labels": np.zeros(4, int), "latents": arrays["latents"][:4]}
+    run.config.__dict__["classes"] = ()
+    assert np.array_equal(traversals._code(run, few, 3), few["latents"][3])
+    assert traversals._code(run, few, 4) is None
+
+
+def test_a_member_without_images_of_the_dataset_shows_what_it_made(compared, monkeypatch) -> None:
+    runs = compared()
+    monkeypatch.setattr(traversals, "light", lambda arrays: False)  # the grey of so short a training is neither
+    whole = traversals.traversal(runs[0], 7)
+    for run in runs:
+        for name in ["live", *(f"snapshots/{step}" for step in run.snapshots())]:
+            arrays = run.arrays(name)
+            arrays.pop("originals", None)
+            run.write_arrays(name, arrays) if arrays else None
+    traversals._traversal.clear()
+    without = traversals.traversal(runs[0], 7)
+    assert np.abs(without.images.astype(int) - whole.images).max() <= 1
+    monkeypatch.setattr(data, "is_present", lambda name: name != "digits")
+    app = visit("beta", experiment=link(runs))
+    assert not app.exception
+    assert not app.error
+    said = [caption for each in app.get("image") for caption in each.captions]
+    for caption in ("copies of test images", "samples", "traversal"):
+        assert said.count(caption) == len(runs)
+
+
+def test_the_ready_made_comparison_in_an_empty_home_without_its_dataset(drawn, monkeypatch, tmp_path) -> None:
+    monkeypatch.setenv("GENMODELS_DATA", str(tmp_path))
+    app = visit("beta")
+    assert not app.exception
+    assert not app.error
+    assert "only beta differs" in words(app)
+    (members,) = experiment.experiments().values()
+    assert all(run.shipped for run in members)
+    assert len(drawn) == len(members) > 1
+    for run in members:
+        given = drawn[f"beta-map-{run.id}"]
+        assert np.array_equal(run.arrays("latents")["labels"][given["ids"]], given["labels"])
+
+
+def test_without_the_dataset_it_still_draws(compared, monkeypatch) -> None:
     runs = compared()
     monkeypatch.setattr(data, "is_present", lambda name: name != "digits")
     app = visit("beta", experiment=link(runs))

@@ -36,6 +36,11 @@ def to_end(runs: list[Run]) -> list[Run]:
     return runs
 
 
+def own_experiments() -> list[list[Run]]:
+    """Without the one that comes with the package."""
+    return [runs for runs in experiment.experiments().values() if not runs[0].shipped]
+
+
 def test_every_family_with_a_beta_can_be_compared() -> None:
     assert experiment.families() == FAMILIES
 
@@ -159,11 +164,31 @@ def test_all_are_made_or_none(new_run, monkeypatch) -> None:
     assert len(all_runs()) == before
 
 
+def test_what_was_started_is_stopped_and_deleted_when_the_next_cannot_be(new_run, monkeypatch) -> None:
+    monkeypatch.setenv("GENMODELS_SLOTS", "1")
+    base, start, told = new_run().config, jobs.start, []
+    before = [run.id for run in all_runs()]
+
+    def once(run: Run) -> None:
+        told.append(run)
+        if len(told) == 2:
+            run.write_status(Status(state="queued"))  # as far as it came
+            raise UserError("The disk is full.")
+        start(run)
+
+    monkeypatch.setattr(jobs, "start", once)
+    long = Schedule(budget=1_000_000, unit="steps", threads=1, device="cpu")
+    with pytest.raises(UserError, match="full"):
+        experiment.start(experiment.plan(base, (1.0, 4.0, 8.0), long))
+    assert len(told) == 2
+    assert [run.id for run in all_runs()] == before
+
+
 def test_experiments_are_found_again_and_put_together(members, trained) -> None:
     older = members()
     newer = members(betas=(1.0, 2.0, 3.0))
-    found = experiment.experiments()
-    assert [len(runs) for runs in found.values()] == [3, 2]
+    assert [len(runs) for runs in own_experiments()] == [3, 2]
+    assert next(reversed(experiment.experiments().values()))[0].shipped, "the ready-made one comes last"
     name = str(older[0].config.experiment)
     assert [run.id for run in experiment.members(name)] == [run.id for run in older]
     (newer[0].path / "config.json").write_text("{")
@@ -208,10 +233,10 @@ def test_from_the_command_line(trained, capsys) -> None:
 
     run = trained(hidden_size=16)
     assert main(["betas", run.id, "0.5,4", "--steps", "20"]) == 0
-    (members,) = experiment.experiments().values()
+    (members,) = own_experiments()
     out = capsys.readouterr()
     assert all(member.id in out.out for member in members)
     assert "confounded" not in out.err
     assert main(["betas", run.id, "1,1", "--steps", "20"]) == 1
     assert main(["betas", trained("autoencoder").id, "1,2", "--steps", "20"]) == 1
-    assert len(experiment.experiments()) == 1
+    assert len(own_experiments()) == 1

@@ -21,10 +21,9 @@ def test_every_recipe_is_shipped_and_all_of_it_is_small() -> None:
 
 @every_run
 def test_it_is_a_finished_run_of_its_recipe_without_images_of_the_dataset(run: Run) -> None:
-    family, dataset, knobs, _, seed = RECIPES[run.id]
-    config = run.config
-    assert (config.family, config.dataset, config.seed) == (family, dataset, seed)
-    assert FAMILIES[family].Config.of(knobs).model_dump() == config.knobs
+    recipe, config = RECIPES[run.id], run.config
+    assert (config.family, config.dataset, config.experiment) == (recipe.family, recipe.dataset, recipe.experiment)
+    assert FAMILIES[recipe.family].Config.of(recipe.knobs).model_dump() == config.knobs
     assert run.status().state == "finished"
     assert run.metrics()
     assert run.summary()

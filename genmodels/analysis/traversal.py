@@ -4,7 +4,7 @@ The grid with a row for each dimension, ordered by KL, is that of Y. Dubois et a
 (https://github.com/YannDubs/disentangling-vae), with quantiles of the prior as columns.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -37,6 +37,14 @@ def codes(z: np.ndarray, dimensions: np.ndarray, values: np.ndarray) -> np.ndarr
     grid = np.broadcast_to(z, (*values.shape, len(z))).copy()
     grid[rows, :, dimensions] = values
     return grid
+
+
+def decoded(
+    decode: Callable[[np.ndarray], np.ndarray], z: np.ndarray, dimensions: np.ndarray, values: np.ndarray
+) -> np.ndarray:
+    """The grid of `codes` as pictures. decode: (N, L) -> uint8 (N, C, H, W). -> uint8 (R, K, C, H, W)."""
+    images = decode(codes(z, dimensions, values).reshape(-1, len(z)))
+    return images.reshape(*values.shape, *images.shape[1:])
 
 
 def nearest(z: np.ndarray, dimensions: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -83,15 +91,15 @@ def followed(means: np.ndarray, factors: np.ndarray) -> list[Follows | None]:
 
 
 def sheet(
-    images: np.ndarray, rows: Sequence[str], columns: Sequence[str], marked: np.ndarray, scale: int
+    images: np.ndarray, rows: Sequence[str], columns: Sequence[str], marked: np.ndarray, scale: int, least: int = 11
 ) -> np.ndarray:
     """The grid as one picture with its labels, each image `scale` times as large, the marked of each row framed.
 
     images: uint8 (R, K, C, H, W) as people look at them. rows: R labels. columns: K labels, or none.
-    marked: (R,), the column of each row that is framed; -1 for none. -> uint8 (H', W', 3).
+    marked: (R,), the column of each row that is framed; -1 for none. least: pixels of a letter. -> uint8 (H', W', 3).
     """
     height, width = (scale * side + GAP for side in images.shape[3:])
-    size = max(11, min(24, height // 4))
+    size = max(least, min(24, height // 4))
     font = ImageFont.load_default(size)
     left = _widest(font, rows) + 3 * GAP
     top = size + 2 * GAP if columns else GAP

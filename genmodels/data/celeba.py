@@ -50,12 +50,14 @@ class CelebA:
 def _tables(folder: Path) -> tuple[tuple[str, ...], np.ndarray, list[str], np.ndarray]:
     """Attribute names, attributes float32 (N, 40) of 0 and 1, file names, and part 0, 1 or 2 (N,), sorted by part."""
     try:
-        lines = (folder / ATTRIBUTES).read_text().splitlines()
+        lines = (folder / ATTRIBUTES).read_text(encoding="utf-8").splitlines()
         names = tuple(name.replace("_", " ") for name in lines[1].split())
         rows = [line.split() for line in lines[2:] if line.strip()]
         files = [row[0] for row in rows]
         attributes = (np.array([row[1:] for row in rows], np.int64) > 0).astype(np.float32)
-        part_of = dict(line.split() for line in (folder / PARTITION).read_text().splitlines() if line.strip())
+        part_of = dict(
+            line.split() for line in (folder / PARTITION).read_text(encoding="utf-8").splitlines() if line.strip()
+        )
         parts = np.array([int(part_of[file]) for file in files])
         if attributes.shape != (len(files), len(names)):
             raise ValueError

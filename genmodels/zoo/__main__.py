@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,26 +26,42 @@ KEPT = 12  # snapshots of each run
 LEFT_OUT = ("resume.pt", "log.txt", "live.npz", "request.json", "worker.lock")
 _MNIST: dict[str, object] = {"latent_size": 16, "hidden_size": 300, "layers": 2, "learning_rate": 1e-3}
 _SHAPES: dict[str, object] = {"latent_size": 10, "beta": 4.0, "body": "conv", "hidden_size": 128}
-# name: family, dataset, knobs that are not the default, epochs, seed. Within a dataset only the head differs.
-RECIPES: dict[str, tuple[str, str, dict[str, object], int, int]] = {
-    "vae-digits": ("vae", "digits", {"latent_size": 8, "hidden_size": 200}, 300, 0),
-    "multi-stage-vae-digits": ("multi-stage-vae", "digits", {"latent_size": 8, "hidden_size": 200}, 300, 0),
-    "vae-mnist": ("vae", "mnist", _MNIST, 60, 0),
-    "multi-stage-vae-mnist": ("multi-stage-vae", "mnist", _MNIST, 60, 0),
-    "vae-shapes": ("vae", "shapes", _SHAPES, 30, 0),
+BETAS = "be7a0001"  # the clean comparison of the VAE on MNIST
+
+
+class Recipe(NamedTuple):
+    """knobs: those that are not the default. experiment: what the run is a member of."""
+
+    family: str
+    dataset: str
+    knobs: dict[str, object]
+    epochs: int
+    experiment: str | None = None
+
+
+# Within a dataset only the head differs, or beta.
+RECIPES = {
+    "vae-digits": Recipe("vae", "digits", {"latent_size": 8, "hidden_size": 200}, 300),
+    "multi-stage-vae-digits": Recipe("multi-stage-vae", "digits", {"latent_size": 8, "hidden_size": 200}, 300),
+    "vae-mnist": Recipe("vae", "mnist", _MNIST, 60, BETAS),
+    "vae-mnist-beta-025": Recipe("vae", "mnist", _MNIST | {"beta": 0.25}, 60, BETAS),
+    "vae-mnist-beta-4": Recipe("vae", "mnist", _MNIST | {"beta": 4.0}, 60, BETAS),
+    "vae-mnist-beta-16": Recipe("vae", "mnist", _MNIST | {"beta": 16.0}, 60, BETAS),
+    "multi-stage-vae-mnist": Recipe("multi-stage-vae", "mnist", _MNIST, 60),
+    "vae-shapes": Recipe("vae", "shapes", _SHAPES, 30),
 }
 
 
 def made(name: str, folder: Path) -> Run:
     """Train a run by its recipe in a folder of its own."""
-    family, dataset, knobs, epochs, seed = RECIPES[name]
-    loaded = data.load(dataset, seed=seed)
+    recipe = RECIPES[name]
+    loaded = data.load(recipe.dataset)
     config = RunConfig(
-        family=family,
-        knobs=FAMILIES[family].Config.of(knobs).model_dump(),
-        dataset=dataset,
-        seed=seed,
-        schedule=Schedule(budget=epochs, unit="epochs", decay="cosine"),
+        family=recipe.family,
+        knobs=FAMILIES[recipe.family].Config.of(recipe.knobs).model_dump(),
+        dataset=recipe.dataset,
+        experiment=recipe.experiment,
+        schedule=Schedule(budget=recipe.epochs, unit="epochs", decay="cosine"),
         shape=loaded.shape,
         classes=loaded.classes,
     )

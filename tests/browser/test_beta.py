@@ -7,6 +7,8 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from app.maps import watched_by
+from app.pictures import newest
 from genmodels import experiment, jobs, runs, steering
 from genmodels.config import Schedule
 from tests.browser.test_journeys import no_trace, state
@@ -25,6 +27,7 @@ def first_picture(page: Page) -> np.ndarray:
 
 def test_a_comparison_from_one_click_to_the_slider(server: str, page: Page, browser) -> None:
     page.goto(f"{server}/beta")
+    page.get_by_text("New comparison").click()
     page.get_by_role("textbox", name="Betas").fill("0.25, 16")
     page.get_by_role("textbox", name="Betas").press("Enter")
     page.locator('input[aria-label="Budget of each"]').fill("300")
@@ -59,6 +62,21 @@ def test_a_comparison_from_one_click_to_the_slider(server: str, page: Page, brow
     plot = page.get_by_test_id("stVegaLiteChart").nth(1)
     plot.locator("path[aria-roledescription='point']").first.click()
     page.wait_for_url(re.compile(r"/train\?run=vae-digits-"))
+    no_trace(page)
+
+
+def test_the_ready_made_comparison_shows_everything_in_an_empty_home(server: str, page: Page) -> None:
+    page.goto(f"{server}/beta")
+    page.wait_for_url(re.compile(r"/beta\?experiment=[0-9a-f]{8}"))
+    (members,) = experiment.experiments().values()
+    for caption in ("copies of test images", "samples", "traversal"):
+        expect(page.get_by_text(caption, exact=True)).to_have_count(len(members))
+    maps = page.locator("canvas")
+    expect(page.get_by_role("radio", name="Lasso")).to_have_count(len(members))
+    expect(maps.first).to_be_visible()
+    numbers = ",".join(map(str, watched_by(members[0], members[0].arrays(newest(members[0]))["labels"])[:3]))
+    answer = page.request.get(f"{server}/api/images/{members[0].id}?ids={numbers}")
+    assert len(answer.body()) == 3 * np.prod(members[0].config.shape), "the pictures of the first points"
     no_trace(page)
 
 
