@@ -103,7 +103,7 @@ def group(inside: Inside, spec: str) -> Group:
         factor = inside.factors[:, int(c)] if kind == FACTOR else None
         chosen = inside.labels == int(c) if factor is None else arithmetic.factor_groups(factor)[which]
         return Group(spec, known[spec], np.flatnonzero(chosen))
-    if kind == CLASS and rest.isdecimal() and int(rest[:9]) < len(inside.classes):
+    if kind == CLASS and rest in map(str, range(len(inside.classes))):
         raise UserError(f"The test images have none of class {inside.classes[int(rest)]}: choose another group.")
     if spec == SELECTION:
         ids = selected(inside)
@@ -308,7 +308,8 @@ def _picker(inside: Inside, term: str, chosen: Group | Item) -> None:
         words = [inside.classes[label] if len(names) > 2 else "" for label in inside.labels[shown]]
 
         def told(picked: list[int]) -> None:
-            ask(**{term: f"{IMAGES}:{','.join(map(str, picked[:LINKED]))}" if many else f"{IMAGE}:{picked[0]}"})
+            if many or picked:
+                ask(**{term: f"{IMAGES}:{','.join(map(str, picked[:LINKED]))}" if many else f"{IMAGE}:{picked[0]}"})
 
         picks(
             as_people_write(inside.images[shown], inside.light), shown.tolist(), words,

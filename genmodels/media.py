@@ -1,7 +1,7 @@
 """Pictures as bytes: grids, GIFs and films of images, enlarged by whole factors so that a pixel stays a square."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from PIL import Image
@@ -74,38 +74,36 @@ def film_strip(frames: np.ndarray, count: int, columns: int = 10, scale: int = 1
     return grid(frames[chosen], min(columns, len(chosen)), scale, pad)
 
 
-def gif(frames: np.ndarray, seconds_per_frame: float = 0.05, scale: int = 1) -> bytes:
+def gif(frames: Sequence[np.ndarray] | np.ndarray, seconds_per_frame: float = 0.05, scale: int = 1) -> bytes:
     """An endless GIF. Grey values are kept as they are; colours share one palette of 256, so that nothing flickers.
 
-    uint8 (N, C, H, W), C 1 or 3. No frame is stretched for itself. Times are hundredths of a second, 0.02 at least.
+    uint8 (N, C, H, W), C 1 or 3, or a sequence that makes each (C, H, W) when it is asked for it: frames are enlarged
+    one after the other. No frame is stretched for itself. Times are hundredths of a second, 0.02 at least.
     """
-    first, *others = _pages(enlarge(_checked(frames), scale))
+    pages = _pages(frames, scale)
+    first = next(pages)
     pace = 10 * round(100 * max(seconds_per_frame, QUICKEST))
     buffer = io.BytesIO()
-    first.save(buffer, "GIF", save_all=True, append_images=others, duration=pace, loop=0, optimize=False)
+    first.save(buffer, "GIF", save_all=True, append_images=pages, duration=pace, loop=0, optimize=False)
     return buffer.getvalue()
 
 
-def mp4(frames: np.ndarray, frames_per_second: float = 20, scale: int = 1) -> bytes:
-    """A film that every browser plays (H.264, 4:2:0). uint8 (N, C, H, W), C 1 or 3.
+def mp4(frames: Sequence[np.ndarray] | np.ndarray, frames_per_second: float = 20, scale: int = 1) -> bytes:
+    """A film that every browser plays (H.264, 4:2:0). uint8 (N, C, H, W), C 1 or 3, or a sequence as for `gif`.
 
     The codec wants even sides: where one is odd, the last row or column is repeated.
     """
     import imageio.v3 as imageio
 
-    frames = enlarge(_checked(frames), scale).transpose(0, 2, 3, 1)
-    frames = np.pad(frames, [(0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)], "edge")
-    grey = frames.shape[3] == 1
-    return imageio.imwrite(
-        "<bytes>",
-        np.ascontiguousarray(frames[..., 0] if grey else frames),
-        extension=".mp4",
-        plugin="pyav",
-        codec="libx264",
-        fps=frames_per_second,
-        in_pixel_format="gray" if grey else "rgb24",
-        out_pixel_format="yuv420p",
-    )
+    _checked(np.asarray(frames[:1]))
+    buffer = io.BytesIO()
+    with imageio.imopen(buffer, "w", plugin="pyav", extension=".mp4") as film:
+        film.init_video_stream("libx264", fps=frames_per_second, pixel_format="yuv420p")
+        for frame in _one_by_one(frames, scale):
+            even = np.pad(frame, [(0, 0), (0, frame.shape[1] % 2), (0, frame.shape[2] % 2)], "edge")
+            pixels = even[0] if len(even) == 1 else np.ascontiguousarray(even.transpose(1, 2, 0))
+            film.write_frame(pixels, pixel_format="gray" if pixels.ndim == 2 else "rgb24")
+    return buffer.getvalue()
 
 
 def _checked(images: np.ndarray) -> np.ndarray:
@@ -114,12 +112,20 @@ def _checked(images: np.ndarray) -> np.ndarray:
     return images
 
 
-def _pages(images: np.ndarray) -> Iterator[Image.Image]:
+def _one_by_one(frames: Sequence[np.ndarray] | np.ndarray, scale: int) -> Iterator[np.ndarray]:
+    """Each frame enlarged, (C, H', W'); never all of them at once."""
+    for number in range(len(frames)):
+        yield enlarge(_checked(np.asarray(frames[number : number + 1])), scale)[0]
+
+
+def _pages(frames: Sequence[np.ndarray] | np.ndarray, scale: int) -> Iterator[Image.Image]:
     """Images as a GIF holds them: grey, or by a palette found on a few dozen of them."""
-    if images.shape[1] == 1:
-        yield from map(Image.fromarray, images[:, 0])
-        return
-    some = images[:: -(-len(images) // 64)]
-    palette = Image.fromarray(grid(some, 8, pad=0)).quantize(256, Image.Quantize.MEDIANCUT)
-    for image in images.transpose(0, 2, 3, 1):
-        yield Image.fromarray(image).quantize(palette=palette, dither=Image.Dither.NONE)
+    some = _checked(np.asarray(frames[:: max(1, -(-len(frames) // 64))]))
+    palette = Image.fromarray(grid(some, 8, pad=0))
+    if some.shape[1] == 3:
+        palette = palette.quantize(256, Image.Quantize.MEDIANCUT)
+    for frame in _one_by_one(frames, scale):
+        if len(frame) == 1:
+            yield Image.fromarray(frame[0])
+        else:
+            yield Image.fromarray(frame.transpose(1, 2, 0)).quantize(palette=palette, dither=Image.Dither.NONE)

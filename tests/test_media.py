@@ -1,6 +1,7 @@
 """Pictures: grids keep every pixel, and only light-on-dark sets are inverted."""
 
 import io
+from collections.abc import Sequence
 
 import av
 import numpy as np
@@ -129,6 +130,28 @@ def test_a_film_strip_has_the_first_and_the_last_frame():
     assert media.film_strip(numbers, 3, pad=0).ravel().tolist() == [0, 4, 8]
     assert media.film_strip(numbers, 4, columns=2, pad=0).tolist() == [[0, 3], [5, 8]]
     assert media.film_strip(numbers[:2], 5, pad=0).ravel().tolist() == [0, 1], "fewer where there are fewer"
+
+
+class Made(Sequence):
+    """Frames that are made when they are asked for; it remembers how many at once."""
+
+    def __init__(self, made: np.ndarray) -> None:
+        self.made, self.most = made, 0
+
+    def __len__(self) -> int:
+        return len(self.made)
+
+    def __getitem__(self, which: slice) -> np.ndarray:
+        self.most = max(self.most, len(self.made[which]))
+        return self.made[which]
+
+
+@pytest.mark.parametrize("write", [media.gif, media.mp4])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_frames_may_be_made_one_by_one(write, channels: int):
+    asked = Made(frames(150, channels))
+    assert write(asked) == write(asked.made)
+    assert asked.most <= 64
 
 
 @pytest.mark.parametrize("write", [media.gif, media.mp4])

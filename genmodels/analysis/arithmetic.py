@@ -38,13 +38,15 @@ class Spread(NamedTuple):
 class Score(NamedTuple):
     """How much single images agree with the direction.
 
-    agreement: mean cosine of a_i - b_j with a_k - b_m over random pairs of pairs. chance: the same where the images of
-    both groups are mixed, mean and standard deviation over the mixtures. effect: Cohen's d along the direction.
+    agreement: mean cosine of a_i - b_j with a_k - b_m over random pairs of pairs. effect: Cohen's d along the
+    direction. chance, effect_chance: the same where the images of both groups are mixed, mean and standard deviation
+    over the mixtures: the direction is that of the very images it is measured on, so d is above 0 by chance too.
     """
 
     agreement: float
     chance: tuple[float, float]
     effect: float
+    effect_chance: tuple[float, float]
 
 
 class Near(NamedTuple):
@@ -91,7 +93,8 @@ def results(item: np.ndarray, direction: np.ndarray, strengths: np.ndarray) -> n
 def factor_groups(values: np.ndarray) -> dict[str, np.ndarray]:
     """What of one factor can stand in an equation: name -> bool (N,). values: (N,).
 
-    Of 0 and 1, 'yes' and 'no'; of a few whole numbers, each; of anything else, its 'high' and its 'low' third.
+    Of 0 and 1, 'yes' and 'no'; of a few whole numbers, each; of anything else, its 'high' and its 'low' third. No image
+    is in both; where one would be empty there is nothing.
     """
     found = np.unique(values)
     if set(found.tolist()) <= {0.0, 1.0}:
@@ -99,31 +102,50 @@ def factor_groups(values: np.ndarray) -> dict[str, np.ndarray]:
     if len(found) <= KINDS and (found == found.round()).all():
         return {f"{value:g}": values == value for value in found}
     low, high = np.quantile(values, [1 / 3, 2 / 3])
-    return {"high": values >= high, "low": values <= low}
+    thirds = {"high": values >= high if low < high else values > high, "low": values <= low}
+    return thirds if all(third.any() for third in thirds.values()) else {}
 
 
-def bootstrap(a: np.ndarray, b: np.ndarray, draws: int = DRAWS, seed: int = 0) -> Spread:
-    """Directions of groups whose images are drawn anew, each from its own group with replacement. (n, L), (m, L).
+def bootstrap(codes: np.ndarray, a: np.ndarray, b: np.ndarray, draws: int = DRAWS, seed: int = 0) -> Spread:
+    """Directions of groups whose images are drawn anew with replacement. (N, L), numbers of images (n,), (m,).
 
-    The standard error of each dimension comes near sqrt(var(A) / n + var(B) / m). Raises UserError for one image.
+    Each group is drawn from itself; where they share images, all images of both are drawn together, so that a shared
+    one counts as often in A as in B. The standard error of each dimension comes near sqrt(var(A) / n + var(B) / m) for
+    groups that share none. Raises UserError for one image.
     """
-    whole = direction(a, b)
+    whole = direction(codes[a], codes[b])
     for name, group in (("A", a), ("B", b)):
         if len(group) < 2:
             raise UserError(
                 f"Group {name} is one image: nothing tells how much another choice would change the result."
             )
-    generator = np.random.default_rng(seed)
-    found = (_resampled(a, draws, generator) - _resampled(b, draws, generator)).astype(np.float32)
+    found = _resampled(codes, a, b, draws, np.random.default_rng(seed)).astype(np.float32)
     lengths = np.linalg.norm(found, axis=1)
     length_error = float(lengths.std(ddof=1) / np.linalg.norm(whole))
     return Spread(found, found.std(0, ddof=1), length_error, float(_cosines(found, whole[None]).mean()))
 
 
-def _resampled(group: np.ndarray, draws: int, generator: np.random.Generator) -> np.ndarray:
-    """Means of n codes drawn from n with replacement: how often each comes is multinomial. (n, L) -> (draws, L)."""
-    n = len(group)
-    return generator.multinomial(n, np.full(n, 1 / n), draws) @ group.astype(np.float64) / n
+def _resampled(
+    codes: np.ndarray, a: np.ndarray, b: np.ndarray, draws: int, generator: np.random.Generator
+) -> np.ndarray:
+    """mean(A) - mean(B) of each draw: how often each image comes is multinomial. -> (draws, L)."""
+    both, a, b = _union(a, b)
+    pools = [a, b] if len(a) + len(b) == len(both) else [np.arange(len(both))]
+    kept: list[np.ndarray] = []
+    while len(kept) < draws:  # a draw that leaves a group without images says nothing of it
+        times = np.zeros((draws, len(both)))
+        for pool in pools:
+            times[:, pool] = generator.multinomial(len(pool), np.full(len(pool), 1 / len(pool)), draws)
+        kept += [each for each in times if each[a].any() and each[b].any()]
+    times, codes = np.stack(kept[:draws]), codes[both].astype(np.float64)
+    means = [times[:, group] @ codes[group] / times[:, group].sum(1, keepdims=True) for group in (a, b)]
+    return means[0] - means[1]
+
+
+def _union(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All images of both groups, each once, and the places of A and of B among them."""
+    both = np.union1d(a, b)
+    return both, np.searchsorted(both, a), np.searchsorted(both, b)
 
 
 def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -132,25 +154,38 @@ def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return (a * b).sum(1) / np.where(lengths > 0, lengths, 1)
 
 
-def score(a: np.ndarray, b: np.ndarray, pairs: int = PAIRS, seed: int = 0) -> Score:
-    """How much single images agree with the direction, against groups mixed at random. (n, L), (m, L), n and m > 1.
+def score(codes: np.ndarray, a: np.ndarray, b: np.ndarray, pairs: int = PAIRS, seed: int = 0) -> Score:
+    """How much single images agree with the direction, against groups mixed at random. Raises UserError.
 
-    The agreement is the vector score of Latent Space Cartography: Y. Liu, E. Jun, Q. Li and J. Heer (2019),
+    codes: (N, L). a, b: numbers of images, (n,), (m,), 2 at least. Mixed groups share as many images as these do. The
+    agreement is the vector score of Latent Space Cartography: Y. Liu, E. Jun, Q. Li and J. Heer (2019),
     https://doi.org/10.1111/cgf.13672.
     """
     generator = np.random.default_rng(seed)
-    both, mixed = np.concatenate([a, b]), []
+    both, a, b = _union(a, b)
+    codes, agreements, effects = codes[both], [], []
     for _ in range(MIXTURES):
-        shuffled = generator.permutation(both)
-        mixed.append(_agreement(shuffled[: len(a)], shuffled[len(a) :], pairs, generator))
-    chance = float(np.mean(mixed)), float(np.std(mixed, ddof=1))
-    return Score(_agreement(a, b, pairs, generator), chance, cohens_d(a, b))
+        mixed = generator.permutation(codes)
+        agreements.append(_agreement(mixed, a, b, pairs, generator))
+        effects.append(cohens_d(mixed[a], mixed[b]))
+    agreement = _agreement(codes, a, b, pairs, generator)
+    return Score(agreement, _level(agreements), cohens_d(codes[a], codes[b]), _level(effects))
 
 
-def _agreement(a: np.ndarray, b: np.ndarray, pairs: int, generator: np.random.Generator) -> float:
-    """Mean cosine of a_i - b_j with a_k - b_m at random, i not k and j not m: no image is compared with itself."""
-    (i, k), (j, m) = (_two(len(group), pairs, generator) for group in (a, b))
-    return float(_cosines(a[i] - b[j], a[k] - b[m]).mean())
+def _level(found: list[float]) -> tuple[float, float]:
+    """Mean and standard deviation, of those that are finite: mixed groups may happen to have no spread."""
+    finite = np.array([each for each in found if np.isfinite(each)] or [0.0])
+    return float(finite.mean()), float(finite.std(ddof=min(1, len(finite) - 1)))
+
+
+def _agreement(codes: np.ndarray, a: np.ndarray, b: np.ndarray, pairs: int, generator: np.random.Generator) -> float:
+    """Mean cosine of a_i - b_j with a_k - b_m at random, of four images each: none is compared with itself."""
+    (i, k), (j, m) = (group[np.stack(_two(len(group), pairs, generator))] for group in (a, b))
+    other = (i != j) & (i != m) & (k != j) & (k != m)
+    if not other.any():
+        raise UserError("Groups A and B share so many images that single ones cannot be compared: change one of them.")
+    i, j, k, m = (each[other] for each in (i, j, k, m))
+    return float(_cosines(codes[i] - codes[j], codes[k] - codes[m]).mean())
 
 
 def _two(n: int, pairs: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -160,11 +195,13 @@ def _two(n: int, pairs: int, generator: np.random.Generator) -> tuple[np.ndarray
 
 
 def cohens_d(a: np.ndarray, b: np.ndarray) -> float:
-    """(mean(a) - mean(b)) / s along the direction, s the pooled standard deviation. (n, L), (m, L).
+    """(mean(a) - mean(b)) / s along the direction, s the pooled standard deviation; 0 for equal means. (n, L), (m, L).
 
     J. Cohen (1988), Statistical power analysis for the behavioral sciences, 2nd edition, Eq. 2.5.1 and 2.5.2.
     """
-    axis = direction(a, b).astype(np.float64)
+    axis = a.mean(0, dtype=np.float64) - b.mean(0, dtype=np.float64)
+    if not axis.any():
+        return 0.0
     p, q = a @ axis, b @ axis
     pooled = ((p - p.mean()) ** 2).sum() + ((q - q.mean()) ** 2).sum()
     spread = np.sqrt(pooled / max(1, len(p) + len(q) - 2))

@@ -29,6 +29,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from genmodels import data
 from genmodels.config import Config, Schedule, UserError, knob
+from genmodels.data import folders
 from genmodels.data.dataset import Report
 from genmodels.families.contract import Batch, Update
 from genmodels.files import home, read_json, write_atomically, write_json
@@ -59,7 +60,8 @@ SETTINGS: dict[str, Settings] = {
 
 
 class Facts(NamedTuple):
-    """What is known of a judge. accuracy: share of the n test images that it reads as their class."""
+    """What is known of a judge. accuracy: share of the n test images that it reads as their class.
+    data: of a folder of one's own, which images it was trained on, as its cache is called; else empty."""
 
     dataset: str
     classes: tuple[str, ...]
@@ -69,6 +71,7 @@ class Facts(NamedTuple):
     parameters: int
     settings: dict[str, Any]
     sha256: str
+    data: str = ""
 
 
 class Network(nn.Module):
@@ -128,14 +131,17 @@ def fitted(images: Tensor, shape: Shape) -> Tensor:
 
 
 def judge_of(dataset: str, classes: tuple[str, ...]) -> Judge | None:
-    """The judge that comes with the package or was trained here before; None where there is none for these classes.
+    """The judge that comes with the package or was trained here before; None where there is none for these classes, or
+    where the images of a folder are no longer those that it was trained on.
 
     Raises UserError where its weights are not those it was tested with.
     """
     for folder in (SHIPPED, home() / "judges"):
         told = folder / f"{_name(dataset)}.json"
-        if told.exists() and (judge := _opened(told, told.stat().st_mtime_ns)).facts.classes == classes:
-            return judge
+        if told.exists():
+            judge = _opened(told, told.stat().st_mtime_ns)
+            if judge.facts.classes == classes and _content(dataset) in (None, judge.facts.data):
+                return judge
     return None
 
 
@@ -149,7 +155,7 @@ def train_judge(
 
     One seed and one machine give the same weights.
     """
-    loaded = data.load(dataset)
+    content, loaded = _content(dataset) or "", data.load(dataset)
     if len(loaded.classes) < 2:
         raise UserError(f"The dataset {dataset} has no classes, so there is nothing that a judge could read.")
     settings = settings or SETTINGS.get(dataset, _settings_for(loaded.sizes[0]))
@@ -162,7 +168,7 @@ def train_judge(
     test, count = Images.of(loaded, "test"), sum(p.numel() for p in network.parameters())
     facts = Facts(
         dataset, loaded.classes, loaded.shape, 0.0, len(test.labels), count, settings.model_dump(),
-        hashlib.sha256(weights).hexdigest(),
+        hashlib.sha256(weights).hexdigest(), content,
     )  # fmt: skip
     facts = facts._replace(accuracy=accuracy(Judge(network, facts), test))
     folder = folder or home() / "judges"
@@ -195,6 +201,14 @@ def _name(dataset: str) -> str:
     """A file name: that of a folder of one's own has a mark of its path, for two may sound alike."""
     plain = re.sub(r"[^a-z0-9]+", "-", dataset.lower()).strip("-")[-40:]
     return plain if dataset in data.DATASETS else f"{plain}-{hashlib.sha256(dataset.encode()).hexdigest()[:8]}"
+
+
+def _content(dataset: str) -> str | None:
+    """What changes with any image of a folder of one's own; empty for the sets that stay as they are, None where the
+    folder is not on this machine."""
+    if not dataset.startswith(folders.PREFIX):
+        return ""
+    return folders.Folder(folders.path_of(dataset)).key() if data.is_present(dataset) else None
 
 
 @lru_cache(maxsize=8)

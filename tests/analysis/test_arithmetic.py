@@ -20,6 +20,11 @@ def groups(seed: int = 0, n: int = 400, m: int = 100, size: int = 6) -> tuple[np
     return a.astype(np.float32), b.astype(np.float32), true
 
 
+def together(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All codes, and the numbers of both groups, which share none."""
+    return np.concatenate([a, b]), np.arange(len(a)), np.arange(len(a), len(a) + len(b))
+
+
 def test_the_direction_is_the_difference_of_centroids():
     a, b = np.array([[1.0, 2], [3, 4]], np.float32), np.array([[0.0, 1], [0, 0], [3, -4]], np.float32)
     assert arithmetic.direction(a, b) == pytest.approx([2 - 1, 3 + 1])
@@ -37,7 +42,7 @@ def test_moving_b_s_mean_by_the_direction_gives_a_s_mean():
 @pytest.mark.parametrize(("n", "m"), [(400, 100), (50, 1000)])
 def test_the_bootstrap_s_standard_error_is_sigma_over_root_n(n: int, m: int):
     a, b, true = groups(n=n, m=m, size=40)
-    spread = arithmetic.bootstrap(a, b, draws=2000)
+    spread = arithmetic.bootstrap(*together(a, b), draws=2000)
     theory = np.sqrt(1.5**2 / n + 0.5**2 / m)
     assert spread.error.mean() == pytest.approx(theory, rel=0.05)
     exact = np.sqrt(a.var(0) / n + b.var(0) / m)  # of these very groups: what the draws estimate
@@ -52,16 +57,36 @@ def test_length_and_cosine_agree_with_theory_for_a_long_direction():
     true = np.zeros(10)
     true[0] = 20
     a, b = true + generator.standard_normal((200, 10)), generator.standard_normal((200, 10))
-    spread, whole = arithmetic.bootstrap(a, b, draws=2000), arithmetic.direction(a, b)
+    spread, whole = arithmetic.bootstrap(*together(a, b), draws=2000), arithmetic.direction(a, b)
     error = np.sqrt(a.var(0) / 200 + b.var(0) / 200)
     length = float(np.linalg.norm(whole))
     assert spread.length_error == pytest.approx(error[0] / length, rel=0.1)
     assert 1 - spread.cosine == pytest.approx((error[1:] ** 2).sum() / (2 * length**2), rel=0.1)
 
 
+@pytest.mark.parametrize(("n", "shared"), [(150, 100), (40, 10), (6, 3)])
+def test_the_bootstrap_draws_shared_images_with_both_groups(n: int, shared: int):
+    """What both share cancels: the variance is 2 (n - shared) / n^2 for independent codes of variance 1."""
+    codes, found = np.random.default_rng(0), []
+    a, b = np.arange(n), np.arange(n - shared, 2 * n - shared)
+    for seed in range(30):
+        spread = arithmetic.bootstrap(codes.standard_normal((2 * n - shared, 12)), a, b[::-1], seed=seed)
+        found.append(np.sqrt((spread.error**2).mean()))
+    theory = np.sqrt(2 * (n - shared)) / n
+    assert np.mean(found) == pytest.approx(theory, rel=0.05 if n > 10 else 0.2)
+    assert np.mean(found) < 0.9 * np.sqrt(2 / n), "less than as if they were independent"
+
+
+def test_a_group_of_two_within_a_large_one_is_never_empty():
+    codes = np.random.default_rng(0).standard_normal((60, 3))
+    spread = arithmetic.bootstrap(codes, np.array([3, 4]), np.arange(60))
+    assert np.isfinite(spread.draws).all()
+    assert spread.draws.shape == (arithmetic.DRAWS, 3)
+
+
 def test_resampling_is_seeded_and_stays_within_the_group():
     a, b, _ = groups(n=5, m=3)
-    one, two, other = (arithmetic.bootstrap(a, b, seed=seed) for seed in (0, 0, 1))
+    one, two, other = (arithmetic.bootstrap(*together(a, b), seed=seed) for seed in (0, 0, 1))
     assert np.array_equal(one.draws, two.draws)
     assert not np.array_equal(one.draws, other.draws)
     assert one.draws.shape == (arithmetic.DRAWS, 6)
@@ -70,7 +95,7 @@ def test_resampling_is_seeded_and_stays_within_the_group():
 
 
 def test_equal_images_leave_no_doubt():
-    spread = arithmetic.bootstrap(np.ones((4, 3), np.float32), np.zeros((2, 3), np.float32))
+    spread = arithmetic.bootstrap(*together(np.ones((4, 3), np.float32), np.zeros((2, 3), np.float32)))
     assert spread.length_error == pytest.approx(0, abs=1e-6)
     assert spread.cosine == pytest.approx(1)
     assert spread.error == pytest.approx(0, abs=1e-6)
@@ -79,11 +104,11 @@ def test_equal_images_leave_no_doubt():
 def test_the_score_tells_a_direction_from_chance():
     a, b, _ = groups(n=60, m=40)
     a[:, 0] += 20
-    found = arithmetic.score(a, b)
+    found = arithmetic.score(*together(a, b))
     assert found.agreement > 0.8
     assert abs(found.chance[0]) < 4 * found.chance[1] / np.sqrt(arithmetic.MIXTURES) + 0.01
     noise = np.random.default_rng(0).standard_normal((200, 8))
-    nothing = arithmetic.score(noise[:100], noise[100:])
+    nothing = arithmetic.score(noise, np.arange(100), np.arange(100, 200))
     assert abs(nothing.agreement - nothing.chance[0]) < 5 * nothing.chance[1] + 0.02
 
 
@@ -95,7 +120,7 @@ def test_the_agreement_is_the_mean_over_all_pairs_of_pairs():
         for j, m in ((j, m) for j in range(3) for m in range(3) if j != m):
             one, two = a[i] - b[j], a[k] - b[m]
             found.append(one @ two / np.linalg.norm(one) / np.linalg.norm(two))
-    assert arithmetic.score(a, b, pairs=100_000).agreement == pytest.approx(np.mean(found), abs=0.01)
+    assert arithmetic.score(*together(a, b), pairs=100_000).agreement == pytest.approx(np.mean(found), abs=0.01)
 
 
 def test_cohen_s_d_is_the_t_statistic_by_another_name():
@@ -104,6 +129,49 @@ def test_cohen_s_d_is_the_t_statistic_by_another_name():
     t = stats.ttest_ind(a @ axis, b @ axis).statistic
     assert arithmetic.cohens_d(a, b) == pytest.approx(t / np.sqrt(400 * 100 / 500), rel=1e-5)
     assert arithmetic.cohens_d(np.ones((2, 1)), np.zeros((2, 1))) == np.inf
+
+
+@pytest.mark.parametrize("n", [3, 10, 50])
+def test_on_noise_cohen_s_d_is_what_chance_gives(n: int):
+    """The direction is fitted to the very images: d is far above 0 without any effect, and no more than by chance."""
+    generator, away, effects = np.random.default_rng(0), [], []
+    for seed in range(40):
+        found = arithmetic.score(generator.standard_normal((2 * n, 16)), np.arange(n), np.arange(n, 2 * n), seed=seed)
+        mean, scatter = found.effect_chance
+        away.append((found.effect - mean) / scatter)
+        effects.append(found.effect)
+    assert np.mean(effects) > 0.5
+    assert abs(np.mean(away)) < 4 * 1.2 / np.sqrt(40)
+    assert np.mean(np.abs(away) < 3) > 0.9
+
+
+def test_a_true_effect_is_beyond_chance():
+    a, b, _ = groups(n=50, m=50)
+    found = arithmetic.score(*together(a, b))
+    assert found.effect > found.effect_chance[0] + 5 * found.effect_chance[1]
+
+
+def test_no_shared_image_is_compared_with_itself():
+    """Noise agrees with nothing; with its own copies in the other group it would."""
+    codes = np.random.default_rng(0).standard_normal((90, 30))
+    found = arithmetic.score(codes, np.arange(50), np.arange(40, 90), pairs=40_000)
+    assert found.agreement == pytest.approx(found.chance[0], abs=0.02)
+    few = np.arange(4), np.arange(2, 6)
+    pairs = [
+        (codes[i] - codes[j], codes[k] - codes[m])
+        for i in few[0] for k in few[0] for j in few[1] for m in few[1] if len({i, j, k, m}) == 4
+    ]  # fmt: skip
+    exact = np.mean([one @ two / np.linalg.norm(one) / np.linalg.norm(two) for one, two in pairs])
+    assert arithmetic.score(codes, *few, pairs=40_000).agreement == pytest.approx(exact, abs=0.01)
+    with pytest.raises(UserError, match="share so many images"):
+        arithmetic.score(codes, np.array([0, 1]), np.array([0, 1, 2]))
+
+
+def test_equal_codes_have_no_effect_and_no_chance_level_breaks():
+    assert arithmetic.cohens_d(np.ones((3, 2)), np.ones((2, 2))) == 0
+    found = arithmetic.score(np.array([[0.0], [0], [1], [1]]), np.array([2, 3]), np.array([0, 1]))
+    assert found.effect == np.inf
+    assert np.isfinite(found.effect_chance).all()
 
 
 @pytest.mark.parametrize("size", [1, 2, 16])
@@ -156,14 +224,19 @@ def test_groups_of_a_factor_hold_its_lowest_and_highest(values: list[float]):
         assert found["low"][column.argmin()]
     elif "yes" in found:
         assert np.array_equal(found["yes"], ~found["no"])
-    else:
+    elif found:
         assert sum(mask.sum() for mask in found.values()) == len(column)
+    assert all(mask.any() for mask in found.values()) or set(found) == {"yes", "no"}
+    assert sum(mask.astype(int) for mask in found.values()).max(initial=0) <= 1 if found else True
 
 
 def test_thirds_of_a_scale_and_each_of_a_choice():
     thirds = arithmetic.factor_groups(np.linspace(0, 1, 99) ** 3)
     assert [int(mask.sum()) for mask in thirds.values()] == [33, 33]
     assert not (thirds["high"] & thirds["low"]).any()
+    mostly = arithmetic.factor_groups(np.array([0, 0, 0, 0, 0, 0.5]))
+    assert [mask.nonzero()[0].tolist() for mask in mostly.values()] == [[5], [0, 1, 2, 3, 4]]
+    assert arithmetic.factor_groups(np.array([0, 0.5, 0.5, 0.5, 0.5])) == {}, "nothing is above"
     assert list(arithmetic.factor_groups(np.array([2.0, 0, 1, 2]))) == ["0", "1", "2"]
     assert arithmetic.factor_groups(np.array([1.0, 0, 1]))["yes"].tolist() == [True, False, True]
 
@@ -185,11 +258,11 @@ TWO = np.stack([np.zeros(3), np.ones(3)]).astype(np.float32)
 )
 def test_what_cannot_be_computed_is_one_sentence(a: np.ndarray, b: np.ndarray, words: str):
     with pytest.raises(UserError, match=words):
-        arithmetic.bootstrap(a, b)
+        arithmetic.bootstrap(*together(a, b))
 
 
 def test_one_latent_dimension():
     a, b, _ = groups(n=30, m=30, size=1)
-    spread, found = arithmetic.bootstrap(a + 9, b), arithmetic.score(a + 9, b)
+    spread, found = arithmetic.bootstrap(*together(a + 9, b)), arithmetic.score(*together(a + 9, b))
     assert (spread.cosine, found.agreement) == (pytest.approx(1), pytest.approx(1))
     assert abs(found.chance[0]) < 0.2

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from genmodels import data
 from genmodels.analysis import judge
@@ -103,6 +104,23 @@ def test_a_network_for_every_size_of_image(shape):
     network = judge.Network(shape, 5, Settings())
     assert network(torch.rand(2, *shape)).shape == (2, 5)
     assert sum(p.numel() for p in network.parameters()) < 150_000
+
+
+def test_the_judge_of_a_folder_is_gone_when_its_images_are_others(tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        place = tmp_path / "own" / ("ab"[number % 2])
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8)).save(place / f"{number}.png")
+    name = f"folder:{tmp_path / 'own'}"
+    made = train_judge(name, settings=Settings(width=4, epochs=1))
+    assert judge_of(name, ("a", "b")).facts == made.facts
+    Image.fromarray(rng.integers(0, 256, (9, 9), dtype=np.uint8)).save(tmp_path / "own" / "a" / "0.png")
+    assert judge_of(name, ("a", "b")) is None
+    assert train_judge(name, settings=Settings(width=4, epochs=1)).facts.data != made.facts.data
+    assert judge_of(name, ("a", "b"))
+    (tmp_path / "own").rename(tmp_path / "moved")
+    assert judge_of(name, ("a", "b")), "nothing to compare with"
 
 
 def test_folders_that_sound_alike_have_judges_of_their_own():
