@@ -35,7 +35,7 @@ def message(app: AppTest, number: int = 0) -> tuple[dict, dict[str, np.ndarray]]
     head = json.loads(blob[4 : 4 + length])
     body = blob[4 + length :]
     arrays = {
-        name: np.frombuffer(body, kind, size // int(kind[2]), start)
+        name: np.frombuffer(body, kind, size // np.dtype(kind).itemsize, start)
         for name, (kind, start, size) in head["arrays"].items()
     }
     return head, arrays
