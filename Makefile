@@ -9,7 +9,7 @@ run: .venv/app
 	$(BIN)/python -m streamlit run streamlit_app.py
 
 test: .venv/dev lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: .venv/dev
 	$(BIN)/ruff check .

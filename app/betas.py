@@ -58,6 +58,7 @@ def form() -> None:
     runs = look.able("posterior", "decode")
     runs = [run for run in runs if experiment.has_beta(run)]
     with anew:
+        _say_why_not(runs)
         left, right = st.columns([3, 2], gap="large")
         with left:
             base, parent = _base(runs)
@@ -65,14 +66,47 @@ def form() -> None:
                 "Betas", ", ".join(f"{beta:g}" for beta in experiment.BETAS), key="betas",
                 help="The weight of the KL term: below 1 for sharper copies, above 1 for simpler codes.",
             )  # fmt: skip
-            budget = _budget(base, parent)
+            here = data.is_present(base.dataset)
+            budget = _budget(base, parent) if here else base.schedule
         with right.container(border=True):
-            _start(base, text, budget, parent)
+            if here:
+                _start(base, text, budget, parent)
+            else:
+                _fetch(base.dataset)
     with existing:
         ids = [run.id for run in runs]
         picked = st.multiselect("Runs", ids, format_func=look.name_of, max_selections=experiment.MOST, key="take")
         if st.button("Compare them", disabled=len(picked) < 2, icon=":material/compare_arrows:"):
             state.go("beta", runs=",".join(picked))
+
+
+def _say_why_not(runs: Sequence[Run]) -> None:
+    """Why the run in the address does not lend its settings, where it does not."""
+    asked = st.query_params.get("run")
+    if not asked or asked in [run.id for run in runs]:
+        return
+    try:
+        run = state.by_id(asked)
+    except UserError as error:
+        st.error(state.plain(str(error)))
+        return
+    if experiment.has_beta(run):
+        st.info(
+            f"The run '{run.id}' has no weights yet, so its settings cannot be taken over: wait for its first step."
+        )
+        return
+    having = ", ".join(FAMILIES[name].title for name in experiment.families())
+    st.info(f"{panels.heading(run.config)}: this family has no beta. These have: {having}.")
+
+
+def _fetch(dataset: str) -> None:
+    """The way to a dataset that is not on this machine."""
+    title = panels.dataset_title(dataset)
+    st.error(f"The dataset {title} is not on this machine, so nothing can be trained on it yet.")
+    known = {"data": dataset} if dataset in DATASETS else {}
+    st.page_link(
+        state.page_file("data"), label=f"Get {title} on the Data page", icon=":material/download:", query_params=known
+    )
 
 
 def _base(runs: Sequence[Run]) -> tuple[RunConfig, Run | None]:
@@ -83,12 +117,10 @@ def _base(runs: Sequence[Run]) -> tuple[RunConfig, Run | None]:
         "Settings of", options, options.index(asked) if asked in options else 0,
         lambda each: f"{FAMILIES[each[len(NEW) :]].title}, as it is by default" if each.startswith(NEW)
         else look.name_of(each), key=f"settings-{asked}",
-        help="All members have these settings, and the same seed; only beta differs.",
+        help="All members have these settings, and the same seed.",
     )  # fmt: skip
     if not picked.startswith(NEW):
         run = next(run for run in runs if run.id == picked)
-        if not data.is_present(run.config.dataset):
-            raise UserError(f"The dataset '{run.config.dataset}' is not on this machine: fetch it on the Data page.")
         return run.config, run
     here = [name for name in [*DATASETS, *intake.own_datasets()] if data.is_present(name)]
     name = st.selectbox("Data", here, format_func=panels.dataset_title, key="data-of-betas")
@@ -116,6 +148,8 @@ def _budget(base: RunConfig, parent: Run | None) -> Schedule:
 def _start(base: RunConfig, text: str, budget: Schedule, parent: Run | None) -> None:
     st.markdown(f"**{panels.heading(base)}**")
     try:
+        if not text.strip(", ;"):
+            raise UserError("Write some betas, like 0.25, 1, 4, 16.")
         members = experiment.plan(base, experiment.betas_of(text, base.family), budget, parent.id if parent else None)
     except UserError as error:
         st.error(state.plain(str(error)))
@@ -123,7 +157,7 @@ def _start(base: RunConfig, text: str, budget: Schedule, parent: Run | None) -> 
     if st.button(f"Train {len(members)} models", type="primary", icon=":material/play_arrow:", width="stretch"):
         runs = experiment.start(members)
         state.go("beta", experiment=str(runs[0].config.experiment))
-    st.write("The same initial weights, batches, noise and budget. Only beta differs.")
+    st.write("The same initial weights, batches, noise and budget.")
     if parent and steering.turns_of(parent):
         st.caption("The run that the settings are of was steered; these are not.")
     rate, source = plan.images_per_second(members[0])

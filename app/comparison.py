@@ -19,6 +19,7 @@ from genmodels.figures import number, title
 from genmodels.runs import Run, Status
 
 CURVES = ("negative_elbo", "reconstruction", "kl")
+START = 0.02  # share of the steps whose points are not drawn
 ABREAST = 4  # members in a row
 SMALL = 184  # CSS pixels of the pictures that stand side by side
 Members = dict[str, Run]  # label, the beta as text -> run
@@ -133,11 +134,11 @@ def verdict(named: Members) -> None:
     """Whether beta alone can be what makes the difference."""
     found = experiment.confounders(named)
     if not found:
-        st.markdown(":green-badge[:material/verified: only beta differs]")
-        st.caption(
-            "The same initial weights, batches, noise and budget. One seed each: try another one before you rely on a "
-            "small difference."
+        st.markdown(
+            ":green-badge[:material/verified: only beta differs]",
+            help="They have the same initial weights, batches, noise and budget.",
         )
+        st.caption("One seed each: try another one before you rely on a small difference.")
         return
     st.markdown(":orange-badge[:material/warning: confounded]")
     st.caption("More than beta differs, so what you see may come from any of these:")
@@ -162,12 +163,20 @@ def draw_curves(named: Members, label: str) -> None:
     for name, run in named.items():
         told = run.metrics()
         test = panels.series(told, "test", loss, "step")
-        lines[f"beta {name}"] = test if len(test[0]) > 1 else panels.series(told, "train", loss, "step")
+        lines[f"beta {name}"] = _later(test if len(test[0]) > 1 else panels.series(told, "train", loss, "step"))
         marks += [(x, f"{name}: {words}") for x, words in steering.marks(steering.turns_of(run), told, "step")]
     at = "at beta 1, " if loss == "negative_elbo" else ""
     sentence = f"{title(loss)} {at}nats per image, on test images."
     st.vega_lite_chart(figures.live_curves(lines, log=log, marks=marks), key="betas-curves", alt=sentence)
-    st.caption(sentence + (" It bounds the code length of an image, whatever beta was: lower is better." if at else ""))
+    sentence += " It bounds the code length of an image, whatever beta was: lower is better." if at else ""
+    st.caption(f"{sentence} The first {START:.0%} of the steps, far off the rest, are left out.", help=panels.NAT)
+
+
+def _later(series: figures.Series) -> figures.Series:
+    """Without the first steps, beside which all that follows would look flat."""
+    x, y = series
+    kept = x >= START * x[-1:].sum()
+    return x[kept], y[kept]
 
 
 def draw_trade(named: Members, label: str) -> None:
@@ -184,8 +193,14 @@ def draw_trade(named: Members, label: str) -> None:
         st.caption(figures.trade_sentence(points))
         return
     sentence = figures.trade_sentence(points)
+    if len(points) > 1:
+        sentence += " On the dashed line the sum is that of the best."
     event = st.vega_lite_chart(
-        figures.rate_distortion(points, label), key="trade", alt=sentence, on_select="rerun", selection_mode="picked"
+        figures.rate_distortion(points, label),
+        key="trade",
+        alt=sentence.replace("**", ""),
+        on_select="rerun",
+        selection_mode="picked",
     )
     st.caption(sentence)
     if picked := event["selection"].get("picked"):
@@ -226,7 +241,7 @@ def look_at(label: str, run: Run, image: int) -> None:
 def _labelled(found: Traversal) -> Picture:
     from genmodels.analysis.traversal import sheet
 
-    rows = [f"z{index + 1}  {number(float(kl))}" for index, kl in zip(found.dimensions, found.kl, strict=True)]
+    rows = [f"z{index + 1}  {number(float(kl), 'nats')}" for index, kl in zip(found.dimensions, found.kl, strict=True)]
     scale = max(1, round(40 / found.images.shape[4]))
     return _at_half(sheet(found.images, rows, [], found.marked, 2 * scale, 22))
 
@@ -281,7 +296,7 @@ def _small(label: str, run: Run, image: int) -> None:
 def _numbers(run: Run, arrays: Mapping[str, np.ndarray]) -> str:
     """The figures of one member, nats per image on test images."""
     found = experiment.terms(run)
-    lines = [f"{title(name)} **{number(value)}**" for name, value in found.items()]
+    lines = [f"{title(name)} **{number(value, 'nats')}**" for name, value in found.items()]
     if "latents" in arrays:
         import torch
 

@@ -6,7 +6,7 @@ import streamlit as st
 from app import pictures, state
 from app.components.equation import Part, Step, equation, picks
 from app.controls import attempt
-from app.terms import FEW, Sum, described, once
+from app.terms import FEW, Sum, described, once, tell
 from genmodels import directions, figures
 from genmodels.analysis import arithmetic
 from genmodels.config import UserError
@@ -28,11 +28,14 @@ added than the groups differ by.
 **How sure.** Each group is drawn anew from itself with replacement, 200 times, and each time there is another $d$ (the
 bootstrap, [Efron, 1979](https://doi.org/10.1214/aos/1176344552)). Their standard deviation in dimension $j$ comes near
 $\sqrt{\sigma_{A,j}^2 / n + \sigma_{B,j}^2 / m}$. *Length* is the standard deviation of $\|d\|$ as a share of it,
-*cosine* the mean of $\cos(d_b, d)$.
+*cosine* the mean of $\cos(d_b, d)$. Groups that share images are drawn together, so that a shared image comes as often
+in one as in the other.
 
 **How general.** *Agreement* is the mean of $\cos(a_i - b_j,\; a_k - b_m)$ over random images, none compared with itself
 ([Liu et al., 2019](https://doi.org/10.1111/cgf.13672)); by chance, with both groups mixed, it is near 0. *Cohen's d* is
 $(\bar p - \bar q) / s$ of the groups' places $p = \mu^\top d$ along the direction, $s$ their pooled standard deviation.
+As $d$ comes from the same images, mixed groups lie apart along theirs too, and the farther the smaller they are: only
+what is more than by chance counts.
 
 **What lies near.** Distances are Euclidean, between mean codes. The radius is the median distance of a test image to
 its 10th nearest other one; the image that the item is does not count.
@@ -53,19 +56,19 @@ def show(found: Sum) -> None:
     strength = equation(
         _parts(found), as_people_write(found.inside.decode(codes), found.inside.light), STRENGTHS, steps, start, key
     )
-    st.query_params["strength"] = st.session_state["strength-told"] = f"{strength:g}"
+    st.session_state["strength-told"] = f"{strength:g}"
+    tell(found.inside, strength=f"{strength:g}")
     left, right = st.columns(2, gap="large")
     with left:
         near_to(found, codes[STRENGTHS.index(strength)], usual)
-    a, b = found.codes(found.a), found.codes(found.b)
+    groups = real, found.a.ids, found.b.ids
     try:
-        spread = arithmetic.bootstrap(a, b)
+        spread = arithmetic.bootstrap(*groups)
+        with right:
+            how_sure(found, strength, spread)
+        how_general(spread, arithmetic.score(*groups))
     except UserError as error:
         right.info(state.plain(str(error)))
-        return
-    with right:
-        how_sure(found, strength, spread)
-    how_general(spread, arithmetic.score(a, b))
 
 
 def _start(found: Sum) -> tuple[str, float]:
@@ -106,7 +109,7 @@ def _parts(found: Sum) -> list[Part]:
         count = f"mean of {len(each.ids):,} images" if len(each.ids) > 1 else "one image"
         parts.append(Part(f"{name}: {each.name}", count, picture, as_people_write(inside.images[few], inside.light)))
     one = [] if found.item.image is None else [found.item.image]
-    words = f"test image {found.item.image}, decoded" if one else "decoded"
+    words = f"test image {one[0] + 1}, decoded" if one else "decoded"
     parts.append(Part(found.item.name, words, decoded[2], as_people_write(inside.images[one], inside.light)))
     return parts
 
@@ -151,26 +154,32 @@ def how_sure(found: Sum, strength: float, spread: arithmetic.Spread) -> None:
 
 
 def how_general(spread: arithmetic.Spread, score: arithmetic.Score) -> None:
-    """The figures of the direction, each with what it means."""
-    agreement, chance = (round(each, 2) + 0.0 for each in (score.agreement, score.chance[0]))  # + 0: no minus zero
-    scatter = score.chance[1]
+    """The figures of the direction, each with what it means and, where chance gives something, with how much."""
+    agreement, effect = f"{round(score.agreement, 2) + 0.0:.2f}", f"{score.effect:.1f}"
+    by_chance = {
+        "Agreement": f"{round(score.chance[0], 2) + 0.0:.2f} ± {score.chance[1]:.2f}",  # + 0: no minus zero
+        "Cohen's d": f"{score.effect_chance[0]:.1f} ± {score.effect_chance[1]:.1f}",
+    }
     facts = {
         "Length": (f"± {spread.length_error:.1%}", "Standard error of the direction's length, over 200 resamplings."),
         "Cosine": (f"{spread.cosine:.3f}", "Mean cosine of the resampled directions with this one; 1: all alike."),
-        "Agreement": (
-            f"{agreement:.2f}",
-            "Mean cosine between differences of single images, one of A less one of B. "
-            f"By chance, with the groups mixed: {chance:.2f} ± {scatter:.2f}.",
-        ),
-        "Cohen's d": (f"{score.effect:.1f}", "How far the groups lie apart along it, in their own spreads."),
+        "Agreement": (agreement, "Mean cosine between differences of single images, one of A less one of B."),
+        "Cohen's d": (effect, "How far the groups lie apart along it, in their own spreads."),
     }
     with st.container(horizontal=True):
         for name, (value, meaning) in facts.items():
-            st.metric(name, value, help=meaning, width=150)
-    more = "more than" if agreement > chance + 3 * scatter else "no more than"
+            chance = f"by chance {by_chance[name]}" if name in by_chance else None
+            st.metric(name, value, chance, delta_color="off", delta_arrow="off", help=meaning, width=170)
+    apart = by_chance["Cohen's d"]
+    words = [
+        "more than" if value > chance + 3 * scatter else "no more than"
+        for value, (chance, scatter) in ((score.agreement, score.chance), (score.effect, score.effect_chance))
+    ]
     st.caption(
         f"With other images of the same kind the direction would be some {spread.length_error:.1%} longer or shorter. "
-        f"Differences of single images agree {more} by chance: {agreement:.2f} against {chance:.2f} ± {scatter:.2f}."
+        f"Differences of single images agree {words[0]} by chance, with the groups mixed: {agreement} against "
+        f"{by_chance['Agreement']}. Along it the groups lie {words[1]} by chance apart: {effect} of their spreads "
+        f"against {apart}."
     )
 
 

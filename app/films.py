@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app import pictures
+from app import pictures, state
 from app.tours import Take
 from genmodels import media
 
+VIDEO = 448  # pixels of a frame in a film at least: the browser's controls lie over its lower edge
 SIDE = 112  # pixels of a frame in a file, about: a whole factor of the model's own
 PER_LEG = 10  # frames of each leg on the film strip
 GAP = 8  # white pixels between two runs in one file
@@ -69,8 +70,10 @@ def show_file(takes: Sequence[Take], view: str, pace: int) -> None:
     width = 2 * frames[0].shape[2]
     if view == "GIF":
         st.image(media.gif(frames, 1 / pace, 2), width=width, alt=what)
-    else:
-        st.video(media.mp4(frames, pace, 2), loop=True, muted=True, width=width)
+    else:  # Streamlit's video takes no name, so it stands below
+        factor = -(-VIDEO // frames[0].shape[1])
+        st.video(media.mp4(frames, pace, factor), loop=True, muted=True, width=factor * frames[0].shape[2])
+        st.caption(state.plain(what))
 
 
 def downloads(takes: Sequence[Take], pace: int) -> None:

@@ -53,10 +53,16 @@ def lacking(run: Run, needs: tuple[str, ...]) -> str | None:
 
 
 def name_of(run_id: str) -> str:
-    """VAE on MNIST · 3 min ago · 1f2e3d4c."""
+    """1f2e3d4c · VAE on MNIST · 3 min ago. What tells runs apart comes first: a phone cuts the end off."""
     run = state.by_id(run_id)
-    when = "ready-made" if run.shipped else cards.age(run.config.created)
-    return f"{panels.heading(run.config)} · {when} · {run.id if run.shipped else run.id.rsplit('-', 1)[-1]}"
+    if run.shipped:  # its name says what it is
+        return f"{run.id} · ready-made"
+    return f"{short(run)} · {panels.heading(run.config)} · {cards.age(run.config.created)}"
+
+
+def short(run: Run) -> str:
+    """What tells the run apart from others: the end of its id, or the name of one that came with the package."""
+    return run.id if run.shipped else run.id.rsplit("-", 1)[-1]
 
 
 def empty(needs: tuple[str, ...]) -> None:

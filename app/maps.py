@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import streamlit as st
 
-from app import pictures, state
+from app import look, pictures, state, terms
 from app.components.scatter import Pictures, Plane, Replay, scatter
 from genmodels import data, figures
 from genmodels.analysis.projection import Linear, dimensions, neighbour_agreement, pca, tsne
@@ -272,15 +272,16 @@ def ramp(count: int) -> list[str]:
     return ["#" + bytes(colour.tolist()).hex() for colour in mixed]
 
 
-def draw(inside: Inside, found: Map, view: View, by: str | None, keep: Sequence[str], height: int) -> list[int]:
-    """The map itself; returns the selected test images."""
+def draw(inside: Inside, found: Map, view: View, by: str | None, keep: Sequence[str], alone: bool) -> list[int]:
+    """The map itself; returns the selected test images. alone: or beside another, and then named."""
     labels, classes, colours = colouring(inside, by)
     shape = inside.images.shape[1:]
     plane = None if found.plane is None else Plane(found.plane.offset, found.plane.basis)
     return scatter(
         found.points, labels[found.ids], classes, key=f"map-{inside.run.id}", keep=keep, ids=found.ids,
         axes=found.axes, name=f"{view.kind} map of {inside.run.id}", plane=plane, replay=replay_of(inside, found),
-        pictures=Pictures(inside.run.id, (shape[0], shape[1], shape[2]), inside.real), colours=colours, height=height,
+        pictures=Pictures(inside.run.id, (shape[0], shape[1], shape[2]), inside.real), colours=colours,
+        height=620 if alone else 480, title="" if alone else look.name_of(inside.run.id),
     )  # fmt: skip
 
 
@@ -293,6 +294,10 @@ def _agreements(_inside: Inside, of: str, view: View, _found: Map) -> tuple[floa
 def sentence(inside: Inside, found: Map, view: View) -> str:
     """What the map shows, in numbers."""
     parts = []
+    if not inside.active:
+        parts.append(
+            "**Collapsed**: no latent dimension is active. The codes hardly differ; the map magnifies next to nothing."
+        )
     if not inside.real:
         parts.append("The dataset is not on this machine, so the model's copies stand in for its images.")
     if inside.latent_size == 1:
@@ -316,6 +321,28 @@ def share_selection(one: Inside, two: Inside) -> bool:
     return one.run.config.dataset == two.run.config.dataset and np.array_equal(one.labels, two.labels)
 
 
+def recall(inside: Inside, keep: Sequence[str], name: str) -> None:
+    """The selection that came with the link, once: afterwards what a person selects counts."""
+    text, done = st.query_params.get(name), f"{name}-recalled"
+    if not text or st.session_state.get(done) or any(each in st.session_state for each in keep):
+        return
+    st.session_state[done] = True
+    try:
+        ids = terms.numbers(inside, text).tolist()
+    except UserError as error:
+        st.warning(f"The link's selection is left out. {state.plain(str(error))}")
+        return
+    st.session_state.update(dict.fromkeys(keep, ids))
+
+
+def remember(chosen: Sequence[int], name: str) -> None:
+    """Into the address, where it is short enough for one."""
+    if 0 < len(chosen) <= terms.LINKED:
+        st.query_params[name] = ",".join(map(str, chosen))
+    else:
+        st.query_params.pop(name, None)
+
+
 def selected(group: Sequence[Inside], chosen: Sequence[int]) -> None:
     """The selection: its images, what they are, and their mean in each run of the group. group: on the same images."""
     inside = group[0]
@@ -331,9 +358,11 @@ def selected(group: Sequence[Inside], chosen: Sequence[int]) -> None:
         if len(which) > SHOWN:
             st.caption(f"The first {SHOWN} of {len(which):,}.")
         st.page_link(
-            state.page_file("arithmetic"), label="Use as a group in Arithmetic", icon=":material/calculate:",
-            query_params={"run": inside.run.id},
+            state.page_file("arithmetic"), label="Use as group A in Arithmetic", icon=":material/calculate:",
+            query_params={"run": inside.run.id, "a": _as_group(which)},
         )  # fmt: skip
+        if len(which) > terms.LINKED:
+            st.caption(f"A link carries up to {terms.LINKED} selected images: these are kept in this tab only.")
     with middle:
         counts = np.bincount(inside.labels[which], minlength=len(inside.classes))
         most = int(counts.argmax())
@@ -345,6 +374,11 @@ def selected(group: Sequence[Inside], chosen: Sequence[int]) -> None:
             st.caption(told)
     with right:
         means(group, which)
+
+
+def _as_group(which: np.ndarray) -> str:
+    """As the arithmetic page's address writes it."""
+    return terms.SELECTION if len(which) > terms.LINKED else f"{terms.IMAGES}:{','.join(map(str, which))}"
 
 
 def means(group: Sequence[Inside], which: np.ndarray) -> None:

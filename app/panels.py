@@ -37,6 +37,7 @@ LOOKS = {
     "arithmetic": ("Arithmetic", ":material/calculate:", {"encode", "decode"}),
     "beta": ("Beta", ":material/compare_arrows:", {"posterior", "decode"}),
 }
+NAT = "A nat is the natural unit of information: 1 nat = 1.44 bits."
 LATEST = -1  # on the time slider: the newest pictures, whatever their step
 Point = dict[str, Any]
 
@@ -299,13 +300,13 @@ def axes_form() -> tuple[str, bool]:
 def curve(axes: Axes, name: str, unit: str, height: int) -> None:
     """One loss, train and test told apart by dash as well as colour, and what it says."""
     train, test = (series(axes.told, part, name, axes.x) for part in ("train", "test"))
-    st.markdown(f"**{figures.title(name)}**, {unit}")
+    st.markdown(f"**{figures.title(name)}**, {unit}", help=NAT if unit.startswith("nats") else None)
     chart = figures.live_curves(
         {"train": train, "test": test}, x_title=axes.x, log=axes.log, cursor=axes.cursor,
         marks=steering.marks(axes.turns, axes.told, axes.x), height=height,
     )  # fmt: skip
     sentence = figures.curve_sentence(name, unit, train, test)
-    st.vega_lite_chart(chart, key=f"curve-{name}", alt=sentence)
+    st.vega_lite_chart(chart, key=f"curve-{name}", alt=sentence.replace("**", ""))
     st.caption(sentence)
 
 
@@ -344,6 +345,7 @@ def final_figures(run: Run) -> None:
         for name, metric in found.items():
             better = "" if metric["better"] == "neither" else f" {metric['better'].capitalize()} is better."
             with st.container(width=200, gap=None):
-                help_ = f"Measured on {metric['n']:,} images.{better}"
-                st.metric(figures.title(name), figures.number(metric["value"]), help=help_)
+                nat = f" {NAT}" if metric["unit"].startswith("nats") else ""
+                help_ = f"Measured on {metric['n']:,} images.{better}{nat}"
+                st.metric(figures.title(name), figures.number(metric["value"], metric["unit"]), help=help_)
                 st.caption(plain(metric["unit"]))

@@ -93,7 +93,8 @@ def unit(inside: Inside) -> str:
 def carries(inside: Inside) -> list[str]:
     """What each dimension carries: 1.24 nats."""
     name = unit(inside)
-    return [f"{name} {number(each)}" if inside.kl is None else f"{number(each)} {name}" for each in inside.importance]
+    amounts = [number(each) if each >= 0.005 else "0.00" for each in inside.importance]
+    return [f"{name} {each}" if inside.kl is None else f"{each} {name}" for each in amounts]
 
 
 def told(inside: Inside) -> list[str]:
@@ -134,9 +135,10 @@ def grid_settings(inside: Inside) -> tuple[np.ndarray, int]:
             "Columns over", ["Quantiles", "Range"], default="Quantiles", required=True, key="over", bind="query-params",
             help="Quantiles of the prior, from 5% to 95%, or of the codes where there is no prior.",
         )  # fmt: skip
-        columns = st.number_input("Columns", 3, 15, 7, key="columns", bind="query-params", width=120)
         most = max(1, inside.active)
-        rows = st.number_input("Rows", 1, most, min(most, ROWS), key="rows", bind="query-params", width=120)
+        with st.container(horizontal=True, width="content"):  # on a phone they go to the next line together
+            columns = st.number_input("Columns", 3, 15, 7, key="columns", bind="query-params", width=120)
+            rows = st.number_input("Rows", 1, most, min(most, ROWS), key="rows", bind="query-params", width=120)
         if over == "Quantiles":
             return quantiles(int(columns)), int(rows)
         reach = st.number_input("Up to ± (σ)", 0.5, 6.0, 3.0, 0.5, key="reach", bind="query-params", width=120)
@@ -153,7 +155,7 @@ def make_grid(inside: Inside, z: np.ndarray, columns: np.ndarray, rows: int) -> 
     images = decoded(inside.decode, z, dimensions, values)
     words = carries(inside)
     labels = [f"z{index + 1}\n{words[index]}" for index in dimensions]
-    heads = [f"{each:+.1f}" if abs(each) > 0.05 else "0" for each in columns]
+    heads = [f"{each:.2f}".replace("-", "−") if abs(each) > 0.005 else "0" for each in columns]
     scale = max(1, round(CELL / images.shape[4]))
     return Grid(as_people_write(images, inside.light), labels, heads, nearest(z, dimensions, values), scale)
 

@@ -128,11 +128,15 @@ def _tried(config: RunConfig) -> float:
 
 
 def duration(seconds: float) -> str:
-    """0:42, 12:05, or 3 h 20 min."""
+    """42 s, 1 min 20 s, or 3 h 20 min."""
     whole = max(0, round(seconds))
-    if whole < 3600:
-        return f"{whole // 60}:{whole % 60:02} min"
-    return f"{whole // 3600:,} h {whole % 3600 // 60} min"
+    if whole < 60:
+        return f"{whole} s"
+    large, small, names = (
+        (whole // 60, whole % 60, "min s") if whole < 3600 else (whole // 3600, whole % 3600 // 60, "h min")
+    )
+    first, second = names.split()
+    return f"{large:,} {first}" + (f" {small} {second}" if small else "")
 
 
 def _round(value: float) -> str:

@@ -102,8 +102,9 @@ def _test(inside: Inside) -> Start:
         )  # fmt: skip
         _another(lambda: go(start="test", image=np.random.default_rng().choice(members)))
     what = "test image" if inside.real else "model's copy of test image"
-    name = f", class {plain(inside.classes[label])}" if len(inside.classes) > 1 else ""
-    return Start(inside.means[chosen], inside.images[chosen], f"The {what} {chosen}{name}")
+    name = f" of class {plain(inside.classes[label])}" if len(inside.classes) > 1 else ""
+    number = st.session_state["perturb-number"]
+    return Start(inside.means[chosen], inside.images[chosen], f"The {what} {number} of {len(members):,}{name}")
 
 
 def _choose_class(inside: Inside, on_change: Callable[[], None]) -> None:
@@ -173,6 +174,8 @@ def _upload(inside: Inside) -> Start | None:
 def _encoded(inside: Inside, picture: np.ndarray, words: str) -> Start:
     """uint8 (H, W, 3), dark on light as people draw. The code goes into the address: a link cannot hold the picture."""
     image = as_input(picture, inside)
+    if image.min() == image.max():
+        raise UserError(f"{words} is blank where the model looks, in its middle square: choose another one.")
     code = inside.encode(image[None])[0]
     if not np.isfinite(code).all():
         raise UserError("The model gives no number for this picture: try another one.")

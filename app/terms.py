@@ -115,7 +115,7 @@ def group(inside: Inside, spec: str) -> Group:
         return Group(spec, f"{len(ids)} from the map", ids)
     if kind == IMAGES:
         ids = numbers(inside, rest)
-        return Group(spec, "1 image" if len(ids) == 1 else f"{len(ids)} images", ids)
+        return Group(spec, "1 picked image" if len(ids) == 1 else f"{len(ids)} picked images", ids)
     raise UserError(f"This run has no group '{spec[:60]}'.")
 
 
@@ -149,8 +149,10 @@ def item(inside: Inside, spec: str) -> Item:
 
 
 def described(inside: Inside, number: int) -> str:
-    """A test image in words, for those who cannot see it."""
-    return f"test image {number}" + (f", {inside.classes[inside.labels[number]]}" if len(inside.classes) > 1 else "")
+    """A test image in words, for those who cannot see it. People count from 1, the address and the code from 0."""
+    return f"test image {number + 1}" + (
+        f", {inside.classes[inside.labels[number]]}" if len(inside.classes) > 1 else ""
+    )
 
 
 def presets(inside: Inside) -> dict[str, dict[str, str]]:
@@ -199,9 +201,16 @@ def a_(name: str) -> str:
     return f"{'an' if name[:1].lower() in tuple('aeiou8') else 'a'} {name}"
 
 
-def ask(**terms: str) -> None:
-    """Put terms into the address: the page reads them there."""
-    st.query_params.update(terms)
+def tell(inside: Inside, **terms: str) -> None:
+    """Put terms into the address, where the page reads them; what it opens with anyway is left out.
+
+    Every change is a place in the browser's history, so nothing is written twice, and all of it at once.
+    """
+    usual = next(iter(presets(inside).values())) | {"strength": "1"}
+    before = st.query_params.to_dict()
+    after = {name: value for name, value in (before | terms).items() if name not in terms or value != usual[name]}
+    if after != before:
+        st.query_params.from_dict(after)
 
 
 def offer(inside: Inside) -> None:
@@ -209,7 +218,7 @@ def offer(inside: Inside) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown("Try")
         for label, terms in presets(inside).items():
-            st.button(state.plain(label), on_click=partial(ask, **terms, strength="1"), key=f"preset-{label}")
+            st.button(state.plain(label), on_click=partial(tell, inside, **terms, strength="1"), key=f"preset-{label}")
 
 
 # -- terms: what a person chooses
@@ -233,12 +242,17 @@ def choose(inside: Inside) -> Sum:
 
 
 def _leave_behind(inside: Inside) -> None:
-    """Another dataset in the menu: what the address says of images and classes was about the last one."""
-    before = st.session_state.get("arithmetic-data", inside.run.config.dataset)
-    if before != inside.run.config.dataset:
+    """Another dataset in the menu: what the address said of images and classes was about the last one.
+
+    What came with a link meanwhile stays.
+    """
+    dataset, said = inside.run.config.dataset, {term: st.query_params.get(term) for term in TERMS}
+    known, before = st.session_state.get("arithmetic-data", (dataset, said))
+    if known != dataset and said == before:
         for term in TERMS:
             st.query_params.pop(term, None)
-    st.session_state["arithmetic-data"] = inside.run.config.dataset
+        said = dict.fromkeys(TERMS)
+    st.session_state["arithmetic-data"] = dataset, said
 
 
 def _menu(inside: Inside, term: str, usual: str) -> Group | Item:
@@ -265,7 +279,7 @@ def _menu(inside: Inside, term: str, usual: str) -> Group | Item:
         st.info("Nothing is selected yet: open the Latent map, draw round some points with the lasso, and come back.")
     if found.spec == SELECTION:
         st.caption(f"A link carries a group of up to {LINKED} images: elsewhere this one has to be drawn again.")
-    st.query_params[term] = found.spec
+    tell(inside, **{term: found.spec})
     return found
 
 
@@ -280,7 +294,8 @@ def _chosen(inside: Inside, term: str, key: str, before: Group | Item) -> None:
     elif spec == IMAGES:
         few = before.ids[:FEW].tolist() if isinstance(before, Group) else []
         spec = f"{IMAGES}:{','.join(map(str, few))}"
-    ask(**{term: spec})
+        st.session_state[f"pick-{term}-{inside.run.id}-open"] = True
+    tell(inside, **{term: spec})
 
 
 def _picker(inside: Inside, term: str, chosen: Group | Item) -> None:
@@ -297,7 +312,7 @@ def _picker(inside: Inside, term: str, chosen: Group | Item) -> None:
             if st.button("Others", key=f"{key}-more", icon=":material/refresh:"):
                 st.session_state[f"{key}-page"] = st.session_state.get(f"{key}-page", 0) + 1
             if many and on:
-                st.button("Clear", key=f"{key}-none", on_click=partial(ask, **{term: f"{IMAGES}:"}))
+                st.button("Clear", key=f"{key}-none", on_click=partial(tell, inside, **{term: f"{IMAGES}:"}))
         pool = (
             np.arange(len(inside.images))
             if kind == "all"
@@ -309,7 +324,8 @@ def _picker(inside: Inside, term: str, chosen: Group | Item) -> None:
 
         def told(picked: list[int]) -> None:
             if many or picked:
-                ask(**{term: f"{IMAGES}:{','.join(map(str, picked[:LINKED]))}" if many else f"{IMAGE}:{picked[0]}"})
+                spec = f"{IMAGES}:{','.join(map(str, picked[:LINKED]))}" if many else f"{IMAGE}:{picked[0]}"
+                tell(inside, **{term: spec})
 
         picks(
             as_people_write(inside.images[shown], inside.light), shown.tolist(), words,

@@ -1,14 +1,13 @@
 """What the Transitions page is made of: its settings in the address, the tour of each run, and how both are drawn."""
 
-import base64
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import streamlit as st
 
-from app import look, panels, pictures, state
-from app.components.player import Film, player
+from app import look, panels, pictures, settings, state, steering
+from app.components.player import Film, player, sheet_of
 from genmodels import data, figures, media
 from genmodels.analysis import transitions
 from genmodels.analysis.judge import Judge, judge_of, train_judge
@@ -16,9 +15,6 @@ from genmodels.analysis.transitions import Meter, Plan, Stops, Totals, Tour
 from genmodels.config import UserError
 from genmodels.inside import Inside, open_inside
 
-SIDE = 112  # pixels of a frame in a file, about: a whole factor of the model's own
-PER_LEG = 10  # frames of each leg on the film strip
-GAP = 8  # white pixels between two runs in one file
 KINDS = ("Class centroids", "Two test images")
 VIEWS = ("Player", "GIF", "MP4", "Film strip")
 IDEA = r"""
@@ -37,25 +33,23 @@ transitions from crossing other classes.
 
 class Take(NamedTuple):
     """One run on the tour. letter: what tells two runs apart where there is no room for their names, empty for one
-    alone. frames: uint8 (F, C, H, W), as the model makes them. within: the radius of the meter."""
+    alone. frames: uint8 (F, C, H, W), as the model makes them. sheet: all of them in one picture, as shown. within: the
+    radius of the meter."""
 
     letter: str
     inside: Inside
     judge: Judge | None
     tour: Tour
     frames: np.ndarray
+    sheet: bytes
     meter: Meter
     within: float
-
-    @property
-    def shown(self) -> np.ndarray:
-        return media.as_people_write(self.frames, self.inside.light)
 
     @property
     def name(self) -> str:
         """A: VAE on MNIST · 1f2e3d4c."""
         run = self.inside.run
-        name = f"{panels.heading(run.config)} · {look.name_of(run.id).rsplit(' · ', 1)[-1]}"
+        name = f"{panels.heading(run.config)} · {look.short(run)}"
         return f"{self.letter}: {name}" if self.letter else name
 
 
@@ -95,7 +89,7 @@ def kind_form(inside: Inside) -> tuple[str, str]:
 
 def plan_form() -> tuple[Plan, bool, int]:
     """How it goes from stop to stop, whether back to the first, and frames a second; all of it in the address."""
-    with st.popover("How it goes", icon=":material/tune:"):
+    with st.popover("Settings of the tour", icon=":material/tune:"):
         back = st.toggle("Back to the first class at the end", True, key="back", bind="query-params")
         frames = st.slider("Frames for each leg", 2, 120, 60, key="frames", bind="query-params")
         hold = st.slider(
@@ -117,7 +111,7 @@ def stops_form(inside: Inside, between: str, back: bool) -> Callable[[Inside], S
     """What the tour goes through, as a function of the run: classes in an order, or two test images. UserError."""
     if between == KINDS[1]:
         return _images_form(inside)
-    unknown = [each for each in st.query_params.get_all("order") if each not in inside.classes]
+    unknown = [each for each in st.query_params.get_all("order") if each and each not in inside.classes]
     if unknown:
         st.warning(f"There is no class '{state.plain(unknown[0][:40])}' in this run, so the tour leaves it out.")
     there = [name for c, name in enumerate(inside.classes) if (inside.labels == c).any()]
@@ -137,15 +131,12 @@ def _images_form(inside: Inside) -> Callable[[Inside], Stops]:
     chosen: list[int] = []
     for place, (key, word) in zip(st.columns(2, width=420), {"from": "From", "to": "To"}.items(), strict=True):
         with place:
-            number = st.number_input(
-                f"{word} test image", 0, last, min(last, len(chosen)), key=key, bind="query-params",
-                help=f"Its number, 0 to {last:,}, in the order of the test set.",
-            )  # fmt: skip
+            number = _image_number(key, f"{word} test image", min(last, len(chosen)), last)
             image, label = inside.images[number : number + 1], inside.classes[inside.labels[number]]
-            what = f"Test image {number}" if inside.real else f"The model's copy of test image {number}"
+            what = f"Test image {number + 1}" if inside.real else f"The model's copy of test image {number + 1}"
             pictures.show(pictures.sheet(image, 64, inside.light, 1, 64), f"{what}, class {label}", str(label))
             chosen.append(number)
-    names = tuple(f"image {number} ({inside.classes[inside.labels[number]]})" for number in chosen)
+    names = tuple(f"image {number + 1} ({inside.classes[inside.labels[number]]})" for number in chosen)
 
     def stops(run: Inside) -> Stops:
         if not np.array_equal(run.labels, inside.labels):
@@ -153,6 +144,23 @@ def _images_form(inside: Inside) -> Callable[[Inside], Stops]:
         return Stops(run.means[chosen], run.labels[chosen], names)
 
     return stops
+
+
+def _image_number(key: str, label: str, usual: int, last: int) -> int:
+    """The number of a test image. People count from 1, the address and the code from 0."""
+    asked, widget = st.query_params.get(key, ""), f"number-{key}"
+    number = int(asked) if asked.isdecimal() and len(asked) < 10 and int(asked) <= last else usual
+
+    def told() -> None:
+        if (chosen := st.session_state[widget] - 1) == usual:
+            st.query_params.pop(key, None)
+        else:
+            st.query_params[key] = str(chosen)
+
+    st.session_state[widget] = number + 1
+    words = f"Its number, 1 to {last + 1:,}, in the order of the test set."
+    st.number_input(label, 1, last + 1, key=widget, on_change=told, help=words)
+    return number
 
 
 def taken(inside: Inside, other: Inside | None, stops_of: Callable[[Inside], Stops], plan: Plan) -> list[Take]:
@@ -170,8 +178,8 @@ def _take(letter: str, inside: Inside, judge: Judge | None, tour: Tour) -> Take:
     made = (inside.run.path / "weights.safetensors").stat().st_mtime_ns
     within = _radius(inside.run.id, made, inside.means)
     eyes = judge.facts.sha256 if judge else ""
-    frames, meter = _measured(inside.run.id, made, tour.codes.tobytes(), eyes, within, inside, tour, judge)
-    return Take(letter, inside, judge, tour, frames, meter, within)
+    measured = _measured(inside.run.id, made, tour.codes.tobytes(), eyes, within, inside, tour, judge)
+    return Take(letter, inside, judge, tour, *measured, within)
 
 
 def notes(takes: Sequence[Take]) -> None:
@@ -187,12 +195,13 @@ def _radius(run: str, made: int, _means: np.ndarray) -> float:
     return transitions.radius(_means)
 
 
-@st.cache_data(show_spinner=False, max_entries=16)
+@st.cache_data(show_spinner=False, max_entries=4)  # a long tour in colour is some 50 MB
 def _measured(
     run: str, made: int, codes: bytes, eyes: str, within: float, _inside: Inside, _tour: Tour, _judge: Judge | None
-) -> tuple[np.ndarray, Meter]:
+) -> tuple[np.ndarray, bytes, Meter]:
     frames = _inside.decode(_tour.codes)
-    return frames, transitions.measured(_tour, frames, _inside.means, within, _judge and _judge.probabilities)
+    meter = transitions.measured(_tour, frames, _inside.means, within, _judge and _judge.probabilities)
+    return frames, sheet_of(media.as_people_write(frames, _inside.light)), meter
 
 
 def judge_for(inside: Inside) -> Judge | None:
@@ -205,7 +214,7 @@ def judge_for(inside: Inside) -> Judge | None:
         if not judge:
             st.caption("There is no judge for this dataset, and the dataset is not on this machine to train one on.")
         return judge
-    st.info("No judge was trained for this dataset yet, so the meter cannot say what a frame reads as.")
+    st.info("No judge was trained for this dataset as it is now, so the meter cannot say what a frame reads as.")
     if st.button("Train a judge", icon=":material/gavel:", key=f"judge-{name}", help="Once, in about half a minute."):
         bar = st.progress(0.0, "Reading the images")
         train_judge(name, report=lambda share, text: bar.progress(min(1.0, share), text))
@@ -226,23 +235,37 @@ def about_judge(takes: Sequence[Take]) -> None:
     st.caption(
         f"Near: test images whose codes lie within {radii} of the frame's code. That is the median distance of a test "
         f"image's code to its {transitions.NEAR}th nearest, so a typical real image has {transitions.NEAR} near."
+        f"{'' if takes[0].tour.moving.all() else ' Held frames are not counted.'}"
     )
 
 
 @st.fragment
 def watch(takes: list[Take], pace: int) -> None:
     """The player, and under it the meter's curves with a line at the frame where the player rests."""
-    tour, count, asked = takes[0].tour, len(takes[0].tour.codes), st.query_params.get("frame", "1")
+    tour, asked = takes[0].tour, st.query_params.get("frame", "1")
+    counted = numbers(tour)
     key = f"player-{'-'.join(each.inside.run.id for each in takes)}"
     # The first frame stays what it was when the page was opened: the player knows best where it is now.
-    start = st.session_state.setdefault(f"{key}-start", int(asked) - 1 if asked.isdecimal() and len(asked) < 6 else 0)
-    films = [Film(each.name, each.shown, each.meter, verdict(each), _caption(each)) for each in takes]
-    frame = player(films, tour, takes[0].inside.classes, key=key, pace=pace, start=max(0, min(start, count - 1)))
-    if frame:
-        st.query_params["frame"] = str(frame + 1)
-    else:
+    start = st.session_state.setdefault(f"{key}-start", int(asked) if asked.isdecimal() and len(asked) < 6 else 1)
+    films = [
+        Film(
+            each.name, each.sheet, each.frames.shape[2], each.frames.shape[3], each.meter, verdict(each), _caption(each)
+        )
+        for each in takes
+    ]
+    first = int(np.searchsorted(counted, min(start, counted[-1])))
+    frame = player(films, tour, takes[0].inside.classes, counted, key=key, pace=pace, start=first)
+    number = str(counted[frame])
+    if number == "1":
         st.query_params.pop("frame", None)
-    curves(takes, frame)
+    elif number != asked:  # every change is a place in the browser's history
+        st.query_params["frame"] = number
+    curves(takes, int(counted[frame]))
+
+
+def numbers(tour: Tour) -> np.ndarray:
+    """What people call each frame, from 1, (F,): one that holds still, as the frame before it, which looks the same."""
+    return np.maximum(1, np.cumsum(tour.moving))
 
 
 def _caption(each: Take) -> str:
@@ -258,9 +281,18 @@ def curves(takes: Sequence[Take], frame: int) -> None:
         "Pixel jump": ("grey levels of 255", figures.jump_lines),
     }
     for place, (title, (unit, lines)) in zip(st.columns(3, gap="medium"), drawn.items(), strict=True):
-        if found := lines({each.letter or "this run": each.meter for each in takes}, takes[0].tour):
-            chart = figures.live_curves(found, x_title="frame", cursor=frame + 1, height=240)
-            highest = "; ".join(f"{name}: {figures.number(float(y.max()))}" for name, (_, y) in found.items())
+        tour = takes[0].tour
+        if found := lines({each.letter or "this run": each.meter for each in takes}, tour):
+            found = {name: (numbers(tour)[tour.moving], y[tour.moving]) for name, (_, y) in found.items()}
+            chart = figures.live_curves(found, x_title="frame", cursor=frame, height=200)
+            chart["padding"] = {"left": 0, "top": 4, "right": 4, "bottom": 0}
+            if len(takes) < 2:  # one line needs no name
+                for channel in ("color", "strokeDash"):
+                    chart["layer"][0]["encoding"][channel]["legend"] = None
+            highest = "; ".join(
+                f"{name}: {figures.number(float(y.max()))}" if len(takes) > 1 else figures.number(float(y.max()))
+                for name, (_, y) in found.items()
+            )
             with place:
                 st.markdown(f"**{title}**, {unit}")
                 st.vega_lite_chart(chart, key=f"meter-{title}", alt=f"{title}, {unit}, over the frames. {highest}")
@@ -275,20 +307,19 @@ def verdict(each: Take) -> str:
     if found.off is None:
         return words
     legs = len(each.tour.stops.names) - 1
+    where = f", on {found.crossed} of {legs} legs" if legs > 1 else ""
     return (
         f"{found.off} of {found.frames} frames ({found.off / found.frames:.1%}) read as a class at neither end of "
-        f"their leg, on {found.crossed} of {legs} legs. {words}"
+        f"their leg{where}. {words}"
     )
 
 
 def findings(each: Take) -> None:
     """A sentence for every leg that passes through another class, and the totals."""
     found = transitions.totals(each.tour, each.meter)
-    leg = each.tour.leg_name(int(each.tour.legs[found.at]))
+    leg, number = each.tour.leg_name(int(each.tour.legs[found.at])), numbers(each.tour)[found.at]
     st.markdown(f"**{state.plain(each.name)}**")
-    st.write(
-        state.plain(f"{verdict(each)} Largest jump: {found.largest:.1f} grey levels, at frame {found.at + 1} ({leg}).")
-    )
+    st.write(state.plain(f"{verdict(each)} Largest jump: {found.largest:.1f} grey levels, at frame {number} ({leg})."))
     told = transitions.sentences(each.tour, each.meter, each.inside.classes)
     lines = [f"- {state.plain(sentence)}" for sentence in told]
     st.markdown("\n".join(lines[:6]))
@@ -309,60 +340,26 @@ def table(takes: Sequence[Take]) -> None:
     lines = [f"| {title} | {' | '.join(cells)} |" for title, cells in rows.items()]
     names = " | ".join(each.letter for each in takes)
     st.markdown("\n".join([f"| | {names} |", f"|---|{'---:|' * len(takes)}", *lines]))
+    if told := unlike(takes):
+        st.caption(state.plain(told))
+
+
+def unlike(takes: Sequence[Take]) -> str:
+    """What the two runs differ in besides the family and its own knobs, such as a class head; empty for nothing."""
+    rows = settings.differences([(each.letter, each.inside.run.config) for each in takes])
+    rows += steering.difference({each.letter: each.inside.run for each in takes})
+    letters = [each.letter for each in takes]
+    told = {row["setting"]: [row[letter] for letter in letters] for row in rows}
+    family = told.pop(figures.title("family"), None)
+    # What only one of the two families has is a part of it.
+    both = {name: values for name, values in told.items() if not family or "-" not in values}
+    words = "; ".join(f"{name} ({' and '.join(values)})" for name, values in both.items())
+    if not words:
+        return ""
+    judges = " Each is read by the judge of its own dataset." if figures.title("data") in both else ""
+    what = "Not only the family differs, so the totals do not speak of it alone" if family else "What differs"
+    return f"{what}: {words}.{judges}"
 
 
 def _off(found: Totals) -> str:
     return "no judge" if found.off is None else f"{found.off} of {found.frames}"
-
-
-def frames_for_files(takes: Sequence[Take]) -> np.ndarray:
-    """Frames of all runs beside each other, each enlarged by a whole factor. uint8 (F, C, H, W)."""
-    shown = [media.enlarge(each.shown, max(1, round(SIDE / each.frames.shape[3]))) for each in takes]
-    channels, height = max(each.shape[1] for each in shown), max(each.shape[2] for each in shown)
-    parts: list[np.ndarray] = []
-    for each in shown:
-        each = each.repeat(channels // each.shape[1], axis=1)
-        space = [(0, 0), (0, 0), (0, height - each.shape[2]), (GAP if parts else 0, 0)]
-        parts.append(np.pad(each, space, constant_values=media.PAPER))
-    return np.concatenate(parts, axis=3)
-
-
-def strip(takes: Sequence[Take]) -> np.ndarray:
-    """A row of frames for each leg, as one picture."""
-    tour, chosen = takes[0].tour, []
-    for leg in range(len(tour.stops.names) - 1):
-        here = np.flatnonzero(tour.moving & (tour.legs == leg))
-        chosen += here[np.linspace(0, len(here) - 1, min(PER_LEG, len(here))).round().astype(int)].tolist()
-    columns = len(chosen) // (len(tour.stops.names) - 1)
-    small = [each._replace(frames=each.frames[chosen]) for each in takes]
-    return media.film_strip(frames_for_files(small), len(chosen), columns, pad=4)
-
-
-def show_file(takes: Sequence[Take], view: str, pace: int) -> None:
-    """The GIF, the film or the film strip, to look at."""
-    what = f"{view} of the tour {' to '.join(takes[0].tour.stops.names)}"
-    if view == "Film strip":
-        picture = strip(takes)
-        address = "data:image/png;base64," + base64.b64encode(media.png(picture)).decode()
-        pictures.show(pictures.Picture(address, picture.shape[1] // 2), what)
-        return
-    frames = frames_for_files(takes)
-    if view == "GIF":
-        st.image(media.gif(frames, 1 / pace, 2), width=2 * frames.shape[3], alt=what)
-    else:
-        st.video(media.mp4(frames, pace, 2), loop=True, muted=True, width=2 * frames.shape[3])
-
-
-def downloads(takes: Sequence[Take], pace: int) -> None:
-    """Files made when they are asked for."""
-    name = "-".join(each.inside.run.id for each in takes)
-    files: dict[str, tuple[str, Callable[[], bytes]]] = {
-        "GIF": ("gif", lambda: media.gif(frames_for_files(takes), 1 / pace)),
-        "MP4": ("mp4", lambda: media.mp4(frames_for_files(takes), pace, 2)),
-        "Film strip": ("png", lambda: media.png(strip(takes))),
-    }
-    with st.container(horizontal=True):
-        for title, (ending, make) in files.items():
-            st.download_button(
-                title, make, f"tour-{name}.{ending}", icon=":material/download:", on_click="ignore", key=f"get-{ending}"
-            )

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 
 class UserError(ValueError):
@@ -50,7 +51,25 @@ class Config(BaseModel):
             near = difflib.get_close_matches(name, cls.model_fields, n=1)
             hint = f"did you mean '{near[0]}'?" if near else "there is: " + ", ".join(cls.model_fields) + "."
             return f"There is no knob '{name}'; {hint}"
-        return f"Knob '{name}' cannot be {first['input']!r}: {first['msg'][0].lower() + first['msg'][1:]}."
+        given, field = first["input"], cls.model_fields.get(name)
+        if len(first["loc"]) == 1 and field and field.annotation in (int, float) and first["type"] != "missing":
+            return f"{name} must be {_wanted(field)}, not {_said(given)}."
+        return f"Knob '{name}' cannot be {given!r}: {first['msg'][0].lower() + first['msg'][1:]}."
+
+
+def _wanted(field: FieldInfo) -> str:
+    """A number between 0 and 1,000."""
+    limits = {key: getattr(each, key) for each in field.metadata for key in ("ge", "le") if hasattr(each, key)}
+    low, high = (_said(limits[key]) if key in limits else "" for key in ("ge", "le"))
+    kind = "a whole number" if field.annotation is int else "a number"
+    if low and high:
+        return f"{kind} between {low} and {high}"
+    return kind + (f" of at least {low}" if low else f" of at most {high}" if high else "")
+
+
+def _said(value: object) -> str:
+    """1,000,000,000 rather than 1000000000.0; what is no number as it was given."""
+    return f"{value:,.12g}" if isinstance(value, int | float) and not isinstance(value, bool) else repr(value)
 
 
 class Schedule(Config):

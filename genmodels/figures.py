@@ -39,12 +39,14 @@ def title(name: str) -> str:
     return " ".join([words[0][0].upper() + words[0][1:], *words[1:]])
 
 
-def number(value: float) -> str:
-    """Three digits that count, no exponent where it can be helped: 1,234 / 24.5 / 0.0314."""
+def number(value: float, unit: str = "") -> str:
+    """Three digits that count, no exponent where it can be helped: 1,234 / 24.5 / 0.0314. Nats end at the hundredth."""
     if isinstance(value, int):
         return f"{value:,}"
     if value == 0 or not np.isfinite(value):
         return f"{value:g}"
+    if unit.startswith("nats") and abs(value) < 0.005:
+        return "0.00"
     digits = max(0, 2 - int(np.floor(np.log10(abs(value)))))
     return f"{value:,.{digits}f}" if digits < 7 else f"{value:.2e}"
 
@@ -186,14 +188,14 @@ def curve_sentence(name: str, unit: str, train: Series, test: Series) -> str:
         return "The first point comes after the first step."
     fresh = len(test[0]) and test[0][-1] >= 0.8 * train[0][-1]  # the test images are looked at less often
     which, (_, values) = ("Test", test) if fresh else ("Training", train)
-    text = f"{which} {_lower(title(name))}: **{number(values[-1])} {unit}**"
+    text = f"{which} {_lower(title(name))}: **{number(values[-1], unit)} {unit}**"
     if len(values) > 1:
         word = "down from" if values[-1] < values[0] else "up from"
-        text += f", {word} {number(values[0])} at the start"
+        text += f", {word} {number(values[0], unit)} at the start"
     if fresh and len(train[0]) > 1:
         gap = test[1][-1] - train[1][-1]
         if abs(gap) > 0.02 * abs(train[1][-1]):
-            text += f"; {number(abs(gap))} {'above' if gap > 0 else 'below'} training"
+            text += f"; {number(abs(gap), unit)} {'above' if gap > 0 else 'below'} training"
         else:
             text += "; training is about the same"
     return text + "."
@@ -243,7 +245,7 @@ def _bars(data: Data, *, height: int) -> alt.LayerChart | alt.FacetChart:
 def kl_sentence(kl: np.ndarray) -> str:
     """How many dimensions are in use, in words."""
     active = int((kl > CARRIES).sum())
-    in_all = number(float(kl.sum()))
+    in_all = number(float(kl.sum()), "nats")
     return f"{active} of {len(kl)} latent dimensions carry more than {CARRIES:g} nats; {in_all} nats in all."
 
 
@@ -379,7 +381,8 @@ def trade_sentence(points: Sequence[Trade]) -> str:
     low, high = min(points, key=lambda each: each.kl), max(points, key=lambda each: each.kl)
     best = min(points, key=lambda each: each.kl + each.reconstruction)
     return (
-        f"Beta {high.beta} spends **{number(high.kl)} nats per image** on the code, and the image costs another "
-        f"{number(high.reconstruction)}; beta {low.beta} spends {number(low.kl)} and {number(low.reconstruction)}. "
+        f"Beta {high.beta} spends **{number(high.kl, 'nats')} nats per image** on the code, and the image costs "
+        f"another {number(high.reconstruction)}; beta {low.beta} spends {number(low.kl, 'nats')} and "
+        f"{number(low.reconstruction)}. "
         f"The sum, -ELBO at beta 1, is lowest for beta {best.beta}: {number(best.kl + best.reconstruction)}."
     )

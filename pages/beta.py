@@ -14,7 +14,7 @@ except UserError as error:
     st.error(state.plain(str(error)))
     members = {}
 try:
-    with place.expander("New comparison", expanded=not members, icon=":material/add:"):
+    with place.expander("**Train a new comparison**", expanded=not members, icon=":material/add:"):
         betas.form()
 except UserError as error:
     place.error(state.plain(str(error)))

@@ -1,4 +1,4 @@
-"""Latent map: the test images of a run as points, placed by their codes. The address holds runs and view."""
+"""Latent map: the test images of a run as points, placed by their codes. The address holds runs, view and selection."""
 
 import streamlit as st
 
@@ -40,14 +40,16 @@ def drawn(pairs: list[tuple[Inside, maps.Map]]) -> None:
     shared = len(pairs) > 1 and maps.share_selection(*(inside for inside, _ in pairs))
     keys = [f"selection-{inside.run.id}" for inside, _ in pairs]
     chosen = []
-    for place, key, (inside, found) in zip(st.columns(len(pairs), gap="medium"), keys, pairs, strict=True):
+    names = ["selected", "selected" if shared else "selected2"]
+    for place, key, name, (inside, found) in zip(
+        st.columns(len(pairs), gap="medium"), keys, names, pairs, strict=False
+    ):
+        keep = keys if shared else [key]
         with place:
-            if len(pairs) > 1:
-                st.markdown(f"**{state.plain(look.name_of(inside.run.id))}**")
-            chosen.append(
-                maps.draw(inside, found, view, by, keys if shared else [key], 620 if len(pairs) == 1 else 480)
-            )
+            maps.recall(inside, keep, name)
+            chosen.append(maps.draw(inside, found, view, by, keep, len(pairs) == 1))
             st.caption(maps.sentence(inside, found, view))
+        maps.remember(chosen[-1], name)
     if len(pairs) > 1 and not shared:
         st.info("These runs were tested on different images, so each map has a selection of its own.")
     groups = [[inside for inside, _ in pairs]] if shared else [[inside] for inside, _ in pairs]

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import look, state, tours
+from app import films, look, state, tours
 from genmodels.config import UserError
 
 st.title("Transitions")
@@ -25,8 +25,8 @@ try:
     if view == tours.VIEWS[0]:
         tours.watch(takes, pace)
     else:
-        tours.show_file(takes, view, pace)
-    tours.downloads(takes, pace)
+        films.show_file(takes, view, pace)
+    films.downloads(takes, pace)
     st.subheader("What the meter says")
     if len(takes) > 1:
         tours.table(takes)

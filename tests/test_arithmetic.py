@@ -12,7 +12,7 @@ from app import terms
 from genmodels.directions import directions_of, keep_direction, place
 from genmodels.families import FAMILIES
 from genmodels.inside import Inside, open_inside
-from genmodels.runs import Run
+from genmodels.runs import Run, by_id
 from tests.test_pages import press, visit, words
 
 Trained = Callable[..., Run]
@@ -20,7 +20,13 @@ ABLE = [name for name, family in FAMILIES.items() if {"encode", "decode"} <= set
 
 
 def asked(app: AppTest, name: str) -> str:
-    value = app.query_params[name]
+    """A term as the address says it, or as the page opens where the address says nothing."""
+    usual = next(iter(terms.presets(open_inside(by_id(text(app.query_params["run"])))).values())) | {"strength": "1"}
+    value = app.query_params.get(name, usual[name])
+    return text(value)
+
+
+def text(value: str | list[str]) -> str:
     return value[0] if isinstance(value, list) else value
 
 
@@ -69,6 +75,22 @@ def test_a_link_opens_on_what_it_says_and_stays_as_it_is(run: Run):
     assert found.ids.tolist() == [3, 1, 7]
 
 
+def test_the_address_says_only_what_differs_from_what_the_page_opens_with(run: Run):
+    assert set(arithmetic(run).query_params) == {"run"}
+    app = arithmetic(run, a="class:7", strength="1")
+    assert set(app.query_params) == {"run"}
+    app = choose(app, "Group A", "class:3")
+    assert set(app.query_params) == {"run", "a"}
+    app = press(app, next(iter(terms.presets(open_inside(run)))))
+    assert set(app.query_params) == {"run"}
+
+
+def test_images_to_pick_are_unfolded_when_they_are_asked_for(run: Run):
+    app = choose(arithmetic(run), "Group A", "images")
+    assert next(each for each in app.expander if "group A" in each.label).proto.expanded
+    assert "3 picked images minus 1" in [each.value for each in app.text_input]
+
+
 def test_menus_and_presets_change_the_address(run: Run):
     app = arithmetic(run)
     app = choose(app, "Group A", "class:3")
@@ -111,6 +133,8 @@ def test_a_lasso_on_the_map_becomes_a_group(run: Run, monkeypatch: pytest.Monkey
 
 STRANGE = {
     "a class that is not there": ({"a": "class:99"}, "no group"),
+    "a class with many zeros": ({"a": "class:00000000099"}, "no group"),
+    "a class with some zeros": ({"a": "class:007"}, "no group"),
     "no class at all": ({"a": "class:x"}, "no group"),
     "nothing": ({"a": "x" * 500}, "no group"),
     "an image that is not there": ({"b": "images:1,5000"}, "numbers below 180"),
@@ -158,6 +182,19 @@ def test_one_image_and_the_same_twice(run: Run):
     app = arithmetic(run, a="class:4", b="class:4")
     assert "the same mean" in app.error[0].value
     assert len(app.selectbox) >= 4  # to choose others
+
+
+def test_d_has_its_chance_level_beside_it(run: Run):
+    app = arithmetic(run, a="class:3", b="class:8")
+    found = {metric.label: metric.delta for metric in app.metric}
+    assert found["Cohen's d"].startswith("by chance ")
+    assert "of their spreads against" in words(app)
+
+
+def test_groups_that_share_too_much_get_a_sentence(run: Run):
+    app = arithmetic(run, a="images:0,1", b="images:0,1,2")
+    assert not app.error
+    assert "share so many images" in "".join(info.value for info in app.info)
 
 
 def test_images_without_classes_and_one_dimension(trained: Trained):

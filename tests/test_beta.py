@@ -67,7 +67,15 @@ def test_the_settings_of_a_run_are_taken_over(family: str, trained, started) -> 
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("1, x", "not a number"), ("1, 1", "twice"), ("1, -3", "cannot be"), ("2", "2 to 8")]
+    ("text", "said"),
+    [
+        ("1, x", "not a number"),
+        ("1, 1", "twice"),
+        ("1, -3", "between 0 and 1,000, not -3"),
+        ("1, nan", "between 0 and 1,000, not nan"),
+        ("2", "2 to 8"),
+        (" ", "Write some betas"),
+    ],
 )
 def test_a_bad_list_is_a_sentence_and_no_button(text: str, said: str, started) -> None:
     app = visit("beta")
@@ -93,6 +101,38 @@ def test_everything_follows_the_slider(family: str, compared) -> None:
     again = visit("beta", experiment=link(runs), beta="4", loss="KL")
     assert "Beta 4" in [each.value for each in again.subheader]
     assert "KL nats per image" in words(again)
+
+
+def test_a_run_without_a_beta_is_told_which_families_have_one(trained) -> None:
+    run = trained("autoencoder")
+    app = visit("beta", run=run.id)
+    assert not app.exception
+    assert "this family has no beta. These have: VAE" in app.info[0].value
+    assert app.text_input(key="betas").value
+
+
+def test_without_the_dataset_of_a_run_the_form_stays_and_shows_the_way(trained, monkeypatch) -> None:
+    run = trained("vae")
+    monkeypatch.setattr(data, "is_present", lambda name: name != "digits")
+    app = visit("beta", run=run.id)
+    assert not app.exception
+    assert "is not on this machine" in app.error[0].value
+    assert app.text_input(key="betas").value
+    (way,) = [each for each in app.get("page_link") if "Data page" in each.proto.label]
+    assert "data=digits" in way.proto.query_string
+    assert not any(button.label.startswith("Train") for button in app.button)
+
+
+def test_the_first_points_do_not_flatten_the_curves() -> None:
+    x, y = comparison._later((np.array([1.0, 19, 20, 500, 1000]), np.array([535.0, 300, 200, 101, 100])))
+    assert (list(x), list(y)) == ([20, 500, 1000], [200, 101, 100])
+    assert len(comparison._later((np.zeros(0), np.zeros(0)))[0]) == 0
+
+
+def test_a_kl_of_next_to_nothing_has_no_exponent() -> None:
+    points = [figures.Trade("1", "a", 8.0, 30.0), figures.Trade("8", "b", 1.52e-05, 40.0)]
+    assert "beta 8 spends 0.00 and 40.0." in figures.trade_sentence(points)
+    assert figures.kl_sentence(np.array([9.55e-06])).endswith("; 0.00 nats in all.")
 
 
 def test_the_address_may_be_wrong(compared) -> None:

@@ -200,6 +200,25 @@ def test_an_upload_that_is_no_picture_is_a_sentence(trained: Trained):
     assert r"cannot be read\: not a PNG" in app.error[0].value
 
 
+@pytest.mark.parametrize("picture", [np.full((40, 40, 3), 255, np.uint8), np.zeros((40, 40, 4), np.uint8)])
+def test_a_blank_or_transparent_upload_is_a_sentence(picture: np.ndarray, trained: Trained):
+    app = opened(trained(budget=2), start="upload")
+    app.get("file_uploader")[0].set_value(("mine.png", png(picture), "image/png")).run()
+    assert not app.exception
+    assert "is blank" in app.error[0].value
+    assert not sliders(app)
+
+
+def test_people_count_from_one_and_small_numbers_have_no_exponent(trained: Trained, monkeypatch: pytest.MonkeyPatch):
+    run = trained(budget=2)
+    look = inside.open_inside(run)
+    members = np.flatnonzero(look.labels == look.labels[7])
+    place = np.searchsorted(members, 7) + 1
+    assert f"The test image {place} of {len(members)} of class {look.labels[7]}." in words(opened(run, image="7"))
+    monkeypatch.setattr(inside.Inside, "importance", property(lambda self: np.array([1.28e-6, 1.5])))
+    assert perturb.carries(look) == ["0.00 nats", "1.50 nats"]
+
+
 def drawn(picture: np.ndarray) -> str:
     return pad.START + base64.b64encode(png(picture)).decode()
 
@@ -289,7 +308,7 @@ def test_grid_rows_come_by_kl_over_the_prior_s_quantiles(trained: Trained):
     code = z.copy()
     code[look.order[1]] = 1.0
     np.testing.assert_array_equal(grid.images[1, 2], 255 - look.decode(code[None])[0])
-    assert grid.columns == ["-1.0", "0", "+1.0"]
+    assert grid.columns == ["−1.00", "0", "1.00"]
     assert grid.rows[0].startswith(f"z{look.order[0] + 1}\n")
 
 

@@ -73,6 +73,13 @@ def test_files_and_functions_stay_small(path: Path) -> None:
             assert node.end_lineno - node.lineno < 40, f"{node.name} is longer than 40 lines"
 
 
+@pytest.mark.parametrize("path", [path for path in SOURCES if room(path) != "pages"], ids=str)
+def test_text_is_read_in_an_encoding_that_is_said(path: Path) -> None:
+    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    read = [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "read_text"]
+    assert all("encoding" in {keyword.arg for keyword in call.keywords} for call in read), "else it is the machine's"
+
+
 def test_what_draws_never_starts_jobs() -> None:
     for path in (path for path in SOURCES if room(path) == "genmodels" and module(path) in NEVER_JOBS):
         assert not {"genmodels.jobs", "genmodels.worker"} & imports(path)

@@ -7,8 +7,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import tours
+from app.components import player
 from genmodels import runs
-from genmodels.analysis import judge
+from genmodels.analysis import judge, transitions
 from genmodels.families import FAMILIES
 from tests import test_pages
 from tests.test_pages import press, visit
@@ -95,8 +96,11 @@ def test_two_images_instead_of_classes(trained):
     assert not app.exception
     assert not app.error
     assert "of 5 frames" in words(app)
-    assert (app.number_input(key="from").value, app.number_input(key="to").value) == (3, 9)
-    app.number_input(key="to").set_value(3).run()
+    assert (app.number_input(key="number-from").value, app.number_input(key="number-to").value) == (4, 10)
+    assert "image 4 (" in words(app), "people count from 1"
+    assert "legs" not in words(app).partition("What the meter says")[2].partition("Largest jump")[0]
+    app.number_input(key="number-to").set_value(4).run()
+    assert app.query_params["to"] in ("3", ["3"])
     assert "both are the same point, so nothing moves" in words(app)
 
 
@@ -112,6 +116,52 @@ def test_two_runs_on_the_same_tour_have_their_totals_beside_each_other(trained):
     app.selectbox[1].set_value("").run()
     assert "| Frames off" not in words(app)
     assert "run2" not in app.query_params
+
+
+def test_what_else_two_runs_differ_in_is_said(trained):
+    first, second = trained("vae"), trained("multi-stage-vae", seed=1)
+    said = words(visit("transitions", run=first.id, run2=second.id, **SHORT))
+    assert "Not only the family differs" in said
+    assert "Seed (0 and 1)" in said
+    said = words(visit("transitions", run=first.id, run2=trained("multi-stage-vae").id, **SHORT))
+    assert "differs" not in said, "the head's own settings are a part of the family"
+    said = words(visit("transitions", run=first.id, run2=trained("vae", seed=2).id, **SHORT))
+    assert "What differs: Seed (0 and 2)." in said
+
+
+def test_the_player_says_what_the_meter_counts(monkeypatch):
+    """Probabilities that are equal once rounded, and a frame that holds still."""
+    sent = {}
+    monkeypatch.setattr(player, "pack", lambda about, arrays: sent.update(arrays) or b"")
+    monkeypatch.setattr(player, "_mount", lambda **_: None)
+    stops = transitions.Stops(np.array([[0.0], [1.0]]), np.array([0, 1]), ("0", "1"))
+    tour = transitions.tour(stops, transitions.Plan(3, hold=1), np.zeros(1))
+    probabilities = np.tile([0.3340, 0.3325, 0.3335], (5, 1))
+    probabilities[[0, 2, 3]] = [0.3335, 0.3325, 0.3340]
+    meter = transitions.Meter(probabilities, np.zeros(5, int), np.zeros(5))
+    for told in (np.nan, np.inf, -np.inf, 10**400, "x"):
+        monkeypatch.setattr(player.st, "session_state", {"key": {"frame": told}})
+        frames = np.zeros((5, 1, 4, 4), np.uint8)
+        film = player.Film("one", player.sheet_of(frames), 4, 4, meter, "", "")
+        assert 0 <= player.player([film], tour, ["0", "1", "2"], tours.numbers(tour), key="key") < 5
+    assert sent["reads0"][0].tolist() == probabilities.argmax(1).tolist()
+    assert sent["off0"][0].tolist() == [False, False, True, True, False], "a frame that holds still does not count"
+    assert sent["off0"][0].sum() == transitions.totals(tour, meter).off
+
+
+def test_frames_that_hold_still_have_no_number_of_their_own():
+    stops = transitions.Stops(np.array([[0.0], [1.0], [2.0]]), np.array([0, 1, 2]), ("0", "1", "2"))
+    tour = transitions.tour(stops, transitions.Plan(2, hold=1), np.zeros(1))
+    found = tours.numbers(tour)
+    assert found.tolist() == [1, 1, 2, 2, 3, 4, 4]
+    assert found[tour.moving].tolist() == [1, 2, 3, 4]
+
+
+def test_an_order_without_classes_is_empty(trained):
+    app = visit("transitions", run=trained("vae").id, order="")
+    assert app.multiselect(key="order").value == []
+    assert "There is no class" not in words(app)
+    assert "A tour needs at least two classes" in words(app)
 
 
 def test_runs_of_other_splits_are_not_compared_by_image(trained):

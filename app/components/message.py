@@ -7,8 +7,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from app.components.source import source
+
 Kind = Literal["f4", "u1", "u2", "u4"]
-JS = (Path(__file__).parent / "message.js").read_text()  # put before a component's own
+JS = source(Path(__file__).parent, "message.js")  # put before a component's own
 
 
 def pack(about: dict[str, Any], arrays: dict[str, tuple[Any, Kind]]) -> bytes:

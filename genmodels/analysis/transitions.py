@@ -251,5 +251,5 @@ def sentences(tour: Tour, meter: Meter, classes: Sequence[str]) -> list[str]:
 
 def _crossing(name: str, frames: int, counts: np.ndarray, classes: Sequence[str]) -> str:
     first, *others = [c for c in np.argsort(-counts, kind="stable") if counts[c]]
-    more = "".join(f", {counts[c]} as {classes[c]}" for c in others)
+    more = "".join(f" and {counts[c]} {'frame' if counts[c] == 1 else 'frames'} as {classes[c]}" for c in others)
     return f"{name}: {counts[first]} of {frames} frames read as {classes[first]}{more}."

@@ -102,11 +102,11 @@ def sheet(
     size = max(least, min(24, height // 4))
     font = ImageFont.load_default(size)
     left = _widest(font, rows) + 3 * GAP
-    top = size + 2 * GAP if columns else GAP
+    top = size + 4 * GAP if columns else GAP
     picture = Image.new("RGB", (left + width * images.shape[1], top + height * len(rows)), (PAPER,) * 3)
     pen = ImageDraw.Draw(picture)
     for place, label in enumerate(columns):
-        pen.text((left + place * width + (width - GAP) // 2, top - GAP), label, INK, font, "ms")
+        _head(pen, left + place * width + (width - GAP) // 2, top - 2 * GAP, label, font, size)
     for down, label in enumerate(rows):
         y = top + down * height
         pen.text((left - 2 * GAP, y + (height - GAP) // 2), label, INK, font, "rm", align="right")
@@ -116,6 +116,17 @@ def sheet(
             if across == marked[down]:
                 pen.rectangle((x - FRAME, y - FRAME, x + width - GAP + 1, y + height - GAP + 1), None, MARK, FRAME)
     return np.asarray(picture)
+
+
+def _head(
+    pen: ImageDraw.ImageDraw, x: int, y: int, label: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, size: int
+) -> None:
+    """A number centred on x, its foot on y. Pillow's own font has no minus: it is drawn, and hangs to the left."""
+    digits = label.removeprefix("−")
+    pen.text((x, y), digits, INK, font, "ms")
+    if digits != label:
+        end, middle = x - font.getlength(digits) / 2 - size / 8, y - size / 3
+        pen.line((end - size / 2, middle, end, middle), INK, max(1, size // 12))
 
 
 def frames(images: np.ndarray, rows: Sequence[str], scale: int) -> np.ndarray:

@@ -175,7 +175,7 @@ def test_the_meter_on_a_path_made_by_hand():
 
     assert transitions.sentences(tour, meter, DIGITS) == [
         "3 to 8: 2 of 60 frames read as 5.",
-        "8 to 3: 4 of 60 frames read as 9, 1 as 1.",
+        "8 to 3: 4 of 60 frames read as 9 and 1 frame as 1.",
     ]
     found = transitions.totals(tour, meter)
     assert (found.frames, found.off, found.crossed, found.largest) == (120, 7, 2, 8)

@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from genmodels.inside import open_inside
@@ -35,7 +36,8 @@ def test_dragging_the_strength_paints_the_result(server: str, page: Page, browse
     page.goto(f"{server}/arithmetic?run={run.id}")
     expect(page.locator(".result canvas")).to_be_visible()
     expect(page.get_by_text("test images lie within")).to_be_visible()
-    item = int(re.search(r"item=image%3A(\d+)", page.url).group(1))
+    item = int(np.flatnonzero(open_inside(run).labels == 1)[0])
+    assert page.url.endswith(f"/arithmetic?run={run.id}"), "what it opens with is not in the address"
     assert abs(result(page) - expected(run, 7, 1, item, 1)).max() <= 1
     before, box = result(page), slider(page).bounding_box()
     page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + box["height"] / 2)
@@ -72,12 +74,28 @@ def test_images_are_picked_by_a_press(server: str, page: Page, trained) -> None:
     images.nth(2).focus()
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile(r"a=images%3A0%2C2(&|$)"))
-    expect(page.get_by_text("A: 2 images")).to_be_visible()
+    expect(page.get_by_text("A: 2 picked images")).to_be_visible()
     expect(page.locator(".result canvas")).to_have_count(1)
     images.nth(0).click()
     expect(page).to_have_url(re.compile(r"a=images%3A2(&|$)"))
     expect(page.get_by_text("Group A is one image")).to_be_visible()
     no_trace(page)
+
+
+@pytest.mark.parametrize("name", ["Arithmetic", "Transitions"])
+def test_back_leaves_the_page(server: str, page: Page, trained, name: str) -> None:
+    trained(budget=3)
+    page.goto(f"{server}/gallery")
+    page.get_by_test_id("stSidebarNavLink").filter(has_text=name).click()
+    expect(page).to_have_url(re.compile("run="))
+    expect(page.locator(".result canvas, .player[data-ready]")).to_have_count(1)
+    page.wait_for_timeout(1000)  # whatever the page writes into the address is written
+    page.go_back()
+    page.wait_for_timeout(1000)
+    if "gallery" not in page.url:
+        page.go_back()
+    expect(page).to_have_url(re.compile("/gallery"))
+    expect(page.get_by_role("heading", name="Gallery", exact=True)).to_be_visible()
 
 
 def test_the_page_can_be_used_on_a_phone(server: str, browser: Browser, trained) -> None:

@@ -27,7 +27,7 @@ def first_picture(page: Page) -> np.ndarray:
 
 def test_a_comparison_from_one_click_to_the_slider(server: str, page: Page, browser) -> None:
     page.goto(f"{server}/beta")
-    page.get_by_text("New comparison").click()
+    page.get_by_text("Train a new comparison").click()
     page.get_by_role("textbox", name="Betas").fill("0.25, 16")
     page.get_by_role("textbox", name="Betas").press("Enter")
     page.locator('input[aria-label="Budget of each"]').fill("300")

@@ -4,8 +4,9 @@ import re
 
 import numpy as np
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
+from app.terms import LINKED
 from genmodels.figures import COLOURS
 from genmodels.inside import Inside, open_inside
 from genmodels.media import as_people_write
@@ -184,6 +185,71 @@ def test_thumbnails_do_not_overlap_and_keys_move_the_map(server: str, page: Page
     assert stage.evaluate(f"stage => ({state})(stage).view.k") == pytest.approx(before["k"])
 
 
+def test_the_page_scrolls_over_a_map_without_focus(server: str, page: Page, trained) -> None:
+    stage, scale = (
+        opened(page, server, trained(budget=30)),
+        "stage => stage.getRootNode().querySelector('.map').scatter.view.k",
+    )
+    main, before = page.locator("[data-testid=stMain]"), stage.evaluate(scale)
+    scrolled = "main => main.scrollTop"
+    hover(page, stage, np.array([200, 200]))
+    start = main.evaluate(scrolled)
+    page.mouse.wheel(0, 100)
+    page.wait_for_function("start => document.querySelector('[data-testid=stMain]').scrollTop > start", arg=start)
+    assert stage.evaluate(scale) == before
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -100)
+    page.keyboard.up("Control")
+    page.wait_for_timeout(300)
+    closer = stage.evaluate(scale)
+    assert closer == pytest.approx(before * np.exp(0.3))
+    stage.focus()
+    start = main.evaluate(scrolled)
+    page.mouse.wheel(0, 100)
+    page.wait_for_timeout(300)
+    assert stage.evaluate(scale) == pytest.approx(before)
+    assert main.evaluate(scrolled) == start
+
+
+def test_fingers_scroll_move_draw_and_magnify(server: str, browser: Browser, trained) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    stage = opened(page, server, trained(budget=30))
+    view = "stage => stage.getRootNode().querySelector('.map').scatter.view"
+    main, send = page.locator("[data-testid=stMain]"), context.new_cdp_session(page).send
+    stage.evaluate("stage => stage.scrollIntoView({ block: 'center' })")
+    box = stage.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    def touch(kind: str, *places: tuple[float, float]) -> None:
+        points = [{"x": u, "y": v, "id": i} for i, (u, v) in enumerate(places)]
+        send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    def upward() -> float:
+        """One finger goes up; how far the page scrolled."""
+        start = main.evaluate("main => main.scrollTop")
+        touch("touchStart", (x, y))
+        for step in range(1, 9):
+            touch("touchMove", (x, y - 10 * step))
+        touch("touchEnd")
+        page.wait_for_timeout(500)
+        return main.evaluate("main => main.scrollTop") - start
+
+    before = stage.evaluate(view)
+    touch("touchStart", (x, y - 30), (x, y + 30))
+    for step in range(1, 9):
+        touch("touchMove", (x, y - 30 - 5 * step), (x, y + 30 + 5 * step))
+    touch("touchEnd")
+    assert stage.evaluate(view)["k"] == pytest.approx(before["k"] * 140 / 60, rel=0.1)
+    page.get_by_role("radio", name="Lasso").click()
+    stage.evaluate("stage => stage.scrollIntoView({ block: 'center' })")
+    assert upward() == 0
+    page.get_by_role("radio", name="Move").click()
+    stage.evaluate("stage => stage.scrollIntoView({ block: 'center' })")
+    assert upward() > 20
+    context.close()
+
+
 def test_the_replay_moves_the_points_and_ends_where_they_are(server: str, page: Page, trained) -> None:
     run = trained(budget=100, log_every=1)
     stage = opened(page, server, run)
@@ -208,3 +274,69 @@ def test_two_maps_share_one_selection(server: str, page: Page, trained) -> None:
     expect(page.locator(".count").first).to_have_text(page.locator(".count").nth(1).inner_text())
     expect(page.get_by_role("heading", name=re.compile(r"\d+ selected"))).to_have_count(1)
     assert f"run2={two.id}" in page.url
+
+
+def test_keys_that_are_not_the_maps_own_do_what_they_do_elsewhere(server: str, page: Page, trained) -> None:
+    stage = opened(page, server, trained(budget=30))
+    stage.focus()
+    page.keyboard.press("Tab")
+    expect(stage).not_to_be_focused()
+    stage.focus()
+    page.keyboard.press("Shift+Tab")
+    expect(stage).not_to_be_focused()
+    swallowed = "stage => !stage.dispatchEvent(new KeyboardEvent('keydown', { key: %r, cancelable: true }))"
+    assert [stage.evaluate(swallowed % key) for key in ("PageDown", "F5", "q", "ArrowLeft")] == [False] * 3 + [True]
+
+
+def test_a_selection_survives_a_reload_and_is_group_a_of_the_equation(server: str, page: Page, trained) -> None:
+    run = trained(budget=30)
+    opened(page, server, run, selected="3,5,8")
+    expect(page.locator(".count")).to_have_text("3 selected")
+    expect(page.get_by_role("heading", name="3 selected")).to_be_visible()
+    page.get_by_role("button", name="Select view").click()
+    count = len(open_inside(run).means)
+    expect(page.get_by_role("heading", name=f"{count} selected")).to_be_visible()
+    page.wait_for_url(re.compile(r"selected=0(,|%2C)1") if count <= LINKED else re.compile(r"^((?!selected=).)*$"))
+    if count <= LINKED:
+        page.reload()
+        expect(page.locator(".count")).to_have_text(f"{count} selected")
+    page.goto(f"{server}/latent-map?run={run.id}&selected=3,5,8")
+    page.get_by_role("link", name="Use as group A in Arithmetic").click()
+    page.wait_for_url(re.compile(r"/arithmetic.*a=images(:|%3A)3(,|%2C)5(,|%2C)8"))
+    expect(page.get_by_text("picked images").first).to_be_visible()
+    page.goto(f"{server}/latent-map?run={run.id}&selected=x")
+    expect(page.get_by_text("The link's selection is left out.")).to_be_visible()
+
+
+def test_nothing_is_decoded_before_the_end_of_the_replay(server: str, page: Page, trained) -> None:
+    stage = opened(page, server, trained(budget=40, log_every=1))
+    empty = np.array([70, 60])
+    hover(page, stage, empty)
+    page.mouse.down()
+    page.mouse.up()
+    expect(page.locator(".pin")).to_contain_text("decoded at")
+    page.locator(".replay input").press("Home")
+    expect(page.locator(".pin")).to_be_hidden()
+    page.wait_for_timeout(1000)
+    hover(page, stage, empty)
+    page.mouse.down()
+    page.mouse.up()
+    expect(page.locator(".tip:not(.pin)")).to_contain_text("Nothing is decoded before the end")
+
+
+def test_signs_that_the_paper_would_hide_have_an_edge(server: str, browser: Browser, trained) -> None:
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="dark")
+    page = context.new_page()
+    opened(page, server, trained(budget=30))
+    for label, edged in [(4, True), (6, True), (9, True), (2, False)]:
+        width, *values = page.locator(".legend canvas").nth(label).evaluate(TILE)
+        sign = np.array(values, np.uint8).reshape(-1, width, 4)
+        assert bool(((sign[:, :, :3].min(2) > 180) & (sign[:, :, 3] == 255)).any()) == edged
+    context.close()
+
+
+def test_two_maps_stand_at_the_same_height(server: str, page: Page, trained) -> None:
+    one, two = trained(budget=30), trained("multi-stage-vae", budget=30)
+    opened(page, server, one, run2=two.id)
+    expect(page.locator(".stage[data-painted]")).to_have_count(2)
+    assert page.locator(".stage").nth(0).bounding_box()["y"] == page.locator(".stage").nth(1).bounding_box()["y"]

@@ -13,9 +13,12 @@ import pytest
 import torch
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from app.components import pad
 from app.components.latents import HERE
 from app.components.latents.decoder import describe
-from app.start import code_in
+from app.components.source import SHARED, source
+from app.start import INKS, code_in
+from genmodels import directions
 from genmodels.families import FAMILIES, build
 from genmodels.inside import Inside, open_inside
 from genmodels.runs import Run
@@ -58,6 +61,15 @@ def ready(page: Page) -> None:
         "() => { const all = root => [...root.querySelectorAll('*')].flatMap(e => e.shadowRoot ? all(e.shadowRoot) :"
         " e.matches('.latents') ? [e] : []); return all(document).some(e => e.view?.startImage) }"
     )
+
+
+def shows(page: Page, image: np.ndarray) -> None:
+    """The image now is this one, or soon is: the address changes before the sliders get what is new."""
+    for _ in range(40):
+        if np.abs(painted(page, "now") - image).max() <= 1:
+            return
+        page.wait_for_timeout(250)
+    np.testing.assert_allclose(painted(page, "now"), image, atol=1)
 
 
 def settled(page: Page, pattern: str) -> None:
@@ -117,6 +129,43 @@ def dragged(page: Page, slider: Locator) -> None:
     assert page.url == address, "no rerun while it is dragged"
     page.mouse.up()
     page.wait_for_function("url => location.href !== url", arg=address)
+
+
+def test_a_named_direction_comes_and_goes_elsewhere(server: str, page: Page, trained: Trained) -> None:
+    run = trained(budget=300)
+    look, errors = opened(page, server, run, image=3), []
+    page.on("pageerror", lambda error: errors.append(error))
+    first, z = int(look.order[0]), look.means[3].astype(np.float64)
+    vector = np.eye(16, dtype=np.float32)[int(look.order[1])]
+
+    def press_and_see(strength: float) -> None:
+        address = page.url
+        page.get_by_role("slider", name=re.compile(rf"^z{first + 1},")).press("ArrowRight")
+        page.wait_for_function("url => location.href !== url", arg=address)
+        z[first] = moved_in_address(page)[first]
+        expect(page.get_by_role("slider", name="slant, strength")).to_have_count(
+            int(bool(directions.directions_of(run)))
+        )
+        shows(page, as_shown(look, (z + strength * vector).astype("f4")))
+
+    directions.keep_direction(run, "slant", vector)
+    press_and_see(0)
+    address = page.url
+    slant = page.get_by_role("slider", name="slant, strength")
+    for _ in range(20):
+        slant.press("ArrowRight")
+    page.wait_for_function("url => location.href !== url", arg=address)
+    assert "along=slant" in page.url
+    shows(page, as_shown(look, (z + vector).astype("f4")))
+    assert (painted(page, "now") != as_shown(look, z.astype("f4"))).any()
+    directions.forget_direction(run, "slant")
+    directions.keep_direction(run, "slant", 2 * vector)  # the same name, another vector
+    press_and_see(2)
+    directions.forget_direction(run, "slant")
+    press_and_see(0)
+    page.get_by_role("button", name="Reset all").click()
+    settled(page, r"^((?!z=).)*$")
+    assert not errors
 
 
 def test_a_link_opened_elsewhere_shows_the_same_and_reset_all(
@@ -193,10 +242,48 @@ def test_a_drawing_by_mouse_and_by_keys(server: str, page: Page, trained: Traine
         page.keyboard.press("ArrowLeft")
     page.keyboard.up("Shift")
     page.wait_for_function("url => location.href !== url", arg=first)
+    second = page.url
+    page.get_by_role("button", name="Undo").click()
+    settled(page, re.escape(first.split("code=")[1]))
+
+    paper.focus()
+    page.keyboard.down("Shift")
+    for _ in range(8):
+        page.keyboard.press("ArrowUp")
+    page.keyboard.press("Tab")  # away, with the pen still down
+    page.keyboard.up("Shift")
+    page.wait_for_function("urls => !urls.includes(location.href)", arg=[first, second])
     page.get_by_role("button", name="Undo").click()
     settled(page, re.escape(first.split("code=")[1]))
     page.get_by_role("button", name="Clear").click()
     expect(page.get_by_text("Draw something")).to_be_visible()
+
+
+def test_inks_are_chosen_by_arrow_keys_and_read_by_name(page: Page) -> None:
+    page.set_content(source(pad.HERE, "pad.html"))
+    module = base64.b64encode((SHARED + source(pad.HERE, "pad.js")).encode()).decode()
+    inks = [(ink, pad.NAMES[ink]) for ink in INKS]
+    page.evaluate(
+        """async ([module, inks]) => {
+            const { default: pad } = await import("data:text/javascript;base64," + module);
+            pad({ parentElement: document.body, data: { side: 224, inks, pen: 0.1, label: "Draw here" } });
+        }""",
+        [module, inks],
+    )
+    radios = page.get_by_role("radio")
+    black, white = (page.get_by_role("radio", name=name, exact=True) for name in ("black", "white"))
+    expect(radios).to_have_count(len(INKS))
+    expect(black).to_be_checked()
+    black.press("ArrowLeft")
+    expect(radios.last).to_be_focused()
+    radios.last.press("ArrowRight")
+    black.press("ArrowRight")
+    expect(white).to_be_focused()
+    expect(white).to_be_checked()
+    expect(black).not_to_be_checked()
+    assert page.locator(".inks [tabindex='0']").count() == 1
+    black.click()
+    expect(black).to_be_checked()
 
 
 @pytest.mark.parametrize(
@@ -236,7 +323,8 @@ def test_on_a_phone_the_pictures_stay_in_sight(server: str, browser: Browser, tr
     wide = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth - window.innerWidth")
     assert wide <= 0
     page.get_by_role("slider").nth(8).scroll_into_view_if_needed()
-    page.locator("[data-testid=stMain]").evaluate("main => main.scrollBy(0, 300)")
+    slider = page.get_by_role("slider").nth(15)
+    slider.evaluate("slider => slider.scrollIntoView({ block: 'end' })")
     box = page.locator(".now canvas").bounding_box()
-    assert box["y"] > 0
+    assert 0 < box["y"] < box["y"] + box["height"] < slider.bounding_box()["y"]
     context.close()

@@ -73,7 +73,9 @@ def test_the_strip_can_be_pointed_at_and_the_address_shows_the_same_frame(tour: 
     strip.click(position={"x": 0.4025 * box["width"], "y": 30})
     assert number(page) == 81
     page.wait_for_url(re.compile(r"frame=81\b"))
-    expect(page.locator(".said .bar")).to_have_count(3)
+    shares = [int(each.removesuffix("%")) for each in page.locator(".said .bar span:last-child").all_inner_texts()]
+    assert 1 <= len(shares) <= 3
+    assert min(shares) >= 1, "what it surely does not read as is left out"
     expect(page.get_by_test_id("stVegaLiteChart")).to_have_count(3)
     other = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
     other.goto(page.url)
@@ -109,7 +111,7 @@ def test_two_runs_move_together_and_fit_on_a_phone(server: str, browser, trained
     page = browser.new_context(viewport={"width": 390, "height": 844}).new_page()
     page.goto(f"{server}/transitions?run={first.id}&run2={second.id}&frames=10&frame=15")
     expect(page.locator(".screen canvas")).to_have_count(2)
-    expect(page.locator(".where")).to_contain_text("15 of 155")
+    expect(page.locator(".where")).to_contain_text("15 of 100")
     left, right = (page.locator(".screen canvas").nth(each).bounding_box() for each in (0, 1))
     assert left["y"] == right["y"], "beside each other"
     page.wait_for_timeout(800)

@@ -8,19 +8,20 @@ import numpy as np
 import streamlit as st
 
 from app.components.message import JS, pack
+from app.components.source import SHARED, source
 
 HERE = Path(__file__).parent
 LARGE, PART, STEP, SMALL = 168, 90, 50, 22  # CSS pixels about which images are wide
 
-_css, _shared = ((HERE / name).read_text() for name in ("equation.css", "shared.js"))
+_css = source(HERE, "equation.css")
 _equation = st.components.v2.component(
     "equation",
-    html=(HERE / "equation.html").read_text(),
+    html=source(HERE, "equation.html"),
     css=_css,
-    js=JS + _shared + (HERE / "equation.js").read_text(),
+    js=JS + SHARED + source(HERE, "picture.js", "equation.js"),
 )
 _picks = st.components.v2.component(
-    "picks", html='<div class="picks"></div>', css=_css, js=JS + _shared + (HERE / "picks.js").read_text()
+    "picks", html='<div class="picks"></div>', css=_css, js=JS + SHARED + source(HERE, "picture.js", "picks.js")
 )
 
 

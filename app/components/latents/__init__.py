@@ -13,6 +13,7 @@ import numpy as np
 import streamlit as st
 
 from app.components.latents.decoder import Decoder, describe
+from app.components.source import SHARED, source
 from app.routes import address
 from genmodels.figures import COLOURS
 from genmodels.inside import Inside
@@ -24,12 +25,12 @@ STEP = 0.05  # standard deviations: what one press of an arrow key moves
 STRENGTH = 2.0  # of a named direction, to either side
 DARKER, LIGHTER = COLOURS[0], COLOURS[7]  # blue and ochre: apart for every kind of eye
 
-_decoder = st.components.v2.component("latent_decoder", js=(HERE / "decoder.js").read_text())
+_decoder = st.components.v2.component("latent_decoder", js=source(HERE, "decoder.js"))
 _latents = st.components.v2.component(
     "latents",
-    html=(HERE / "latents.html").read_text(),
-    css=(HERE / "latents.css").read_text(),
-    js=(HERE / "latents.js").read_text(),
+    html=source(HERE, "latents.html"),
+    css=source(HERE, "latents.css"),
+    js=SHARED + source(HERE, "latents.js"),
 )
 _described: WeakKeyDictionary[Any, Decoder | None] = WeakKeyDictionary()
 
@@ -53,13 +54,13 @@ def latents(
     key: str,
     on_moved: Callable[[Place], None],
 ) -> None:
-    """Draw it. A new `start`, (L,), puts all sliders to `place`; on_moved hears where they are after each rest.
+    """Draw it. A new `start`, (L,), or other directions put all sliders to `place`; on_moved hears where they rest.
 
     told: for each dimension what it carries and follows, in words. dead: the words over those folded away.
     original: the picture that was encoded, uint8 (C, H, W).
     """
     small = decoder_of(inside.model)
-    token = sha256(inside.run.id.encode() + np.asarray(start, "<f8").tobytes()).hexdigest()[:16]
+    token = _token(inside.run.id, start, directions)
 
     def moved() -> None:
         found = read(st.session_state[key].get("moved"), token, inside.latent_size, list(directions))
@@ -79,6 +80,14 @@ def latents(
         if small:
             _decoder(key=f"{key}-decoder", data=small.payload)
         _latents(key=key, data=data, on_moved_change=moved)
+
+
+def _token(run: str, start: np.ndarray, directions: Mapping[str, np.ndarray]) -> str:
+    """What tells apart answers of the browser that are about other sliders."""
+    found = sha256(repr((run, list(directions))).encode())
+    for numbers in (start, *directions.values()):
+        found.update(np.asarray(numbers, "<f8").tobytes())
+    return found.hexdigest()[:16]
 
 
 def _facts(inside: Inside, small: Decoder | None, told: Sequence[str]) -> dict[str, Any]:

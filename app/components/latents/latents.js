@@ -14,11 +14,10 @@ export default function (component) {
   const view = (root.view ??= begin(root));
   Object.assign(view, { component, data: component.data });
   const shape = JSON.stringify([view.data.sliders, view.data.directions]);
-  if (view.built !== shape) {
-    view.built = shape;
-    build(view);
-  }
-  if (view.token !== view.data.token) restart(view);
+  const other = view.built !== shape; // a named direction came or went, in another tab maybe
+  if (other) build(view);
+  view.built = shape;
+  if (other || view.token !== view.data.token) restart(view);
   else paint(view);
 }
 
@@ -40,20 +39,20 @@ function build(view) {
   view.rows = [];
   addGroup(view, place, sliders.slice(0, active), false);
   if (directions.length) {
-    place.append(Object.assign(document.createElement("p"), { className: "title", textContent: "Named directions" }));
+    place.append(make("p", "title", "Named directions"));
     addGroup(view, place, directions, true);
   }
   if (active < sliders.length) {
-    const folded = document.createElement("details");
+    const folded = make("details");
     folded.open = active === 0;
-    folded.append(Object.assign(document.createElement("summary"), { textContent: dead }));
+    folded.append(make("summary", "", dead));
     place.append(folded);
     addGroup(view, folded, sliders.slice(active), false);
   }
 }
 
 function addGroup(view, place, sliders, named) {
-  const group = Object.assign(document.createElement("div"), { className: "group" });
+  const group = make("div", "group");
   for (const slider of sliders) {
     const row = makeRow(view, slider, named);
     view.rows.push(row);
@@ -64,7 +63,7 @@ function addGroup(view, place, sliders, named) {
 
 // One slider: its name and what it carries, its value, a button that puts it back, the track with a mark at the start.
 function makeRow(view, slider, named) {
-  const element = Object.assign(document.createElement("div"), { className: "one" });
+  const element = make("div", "one");
   const id = `s${view.rows.length}`;
   element.innerHTML =
     `<label for="${id}"><b></b> <small></small></label><output for="${id}"></output>` +
@@ -107,7 +106,7 @@ function restartPictures(view) {
   view.startImage = null;
   const { original } = view.data;
   view.root.querySelector(".original").hidden = !original;
-  if (original) draw(view, ".original", (n) => pixel(view, original, n));
+  if (original) draw(view, ".original", pixelsOf(original, view.data.shape));
   const local = decoder(view);
   if (local) view.startImage = bytes(view, local(view.data.start));
   fit(view);
@@ -184,10 +183,7 @@ async function ask(view) {
 }
 
 async function fetched(route, codes, each) {
-  const answer = await fetch(route, { method: "POST", body: new Blob(codes) }).catch(() => null);
-  if (!answer) throw new Error("The server does not answer, so the picture stands still.");
-  if (!answer.ok) throw new Error(await answer.text());
-  const all = new Uint8Array(await answer.arrayBuffer());
+  const all = await bytesOf(route, { method: "POST", body: new Blob(codes) });
   return codes.map((_, n) => all.subarray(n * each, (n + 1) * each));
 }
 
@@ -198,52 +194,39 @@ function wrong(view, words) {
 }
 
 function show(view, image) {
+  const { root, data: { shape } } = view, now = pixelsOf(image, shape);
   wrong(view, "");
-  draw(view, ".now", (n) => pixel(view, image, n));
+  draw(view, ".now", now);
   if (!view.startImage) return;
-  draw(view, ".start", (n) => pixel(view, view.startImage, n));
+  const start = pixelsOf(view.startImage, shape);
+  draw(view, ".start", start);
+  const words = `Pixels differ from the start by ${(100 * shade(view, now, start)).toFixed(1)}% of full range on average.`;
+  draw(view, ".difference", start);
+  root.querySelector(".said").textContent = words;
+  root.querySelector(".difference canvas").setAttribute("aria-label", `The difference. ${words}`);
+}
+
+const draw = ({ root }, which, pixels) => putPixels(root.querySelector(`${which} canvas`), pixels);
+
+// Turns `start` into the difference: white where nothing changed; towards one colour where it is darker now, towards the
+// other where it is lighter. -> how much changed on average, as a share of the full range.
+function shade({ data: { darker, lighter } }, { data: now }, { data: start }) {
   let sum = 0;
-  draw(view, ".difference", (n) => {
-    const change = grey(view, image, n) - grey(view, view.startImage, n);
+  for (let n = 0; n < now.length; n += 4) {
+    const change = (grey(now, n) - grey(start, n)) / 255, end = change < 0 ? darker : lighter;
+    for (let c = 0; c < 3; c++) start[n + c] = 255 + (end[c] - 255) * Math.abs(change);
     sum += Math.abs(change);
-    return shade(view, change / 255);
-  });
-  const [, height, width] = view.data.shape;
-  const mean = (100 * sum) / 255 / (height * width);
-  const words = `Pixels differ from the start by ${mean.toFixed(1)}% of full range on average.`;
-  view.root.querySelector(".said").textContent = words;
-  view.root.querySelector(".difference canvas").setAttribute("aria-label", `The difference. ${words}`);
-}
-
-function pixel({ data }, image, n) {
-  const [channels, height, width] = data.shape, plane = channels === 3 ? height * width : 0;
-  return [image[n], image[n + plane], image[n + 2 * plane]];
-}
-
-const grey = (view, image, n) => pixel(view, image, n).reduce((sum, value) => sum + value, 0) / 3;
-
-// White where nothing changed; towards one colour where it is darker now, towards the other where it is lighter.
-function shade({ data }, change) {
-  const end = change < 0 ? data.darker : data.lighter, share = Math.abs(change);
-  return end.map((value) => 255 + (value - 255) * share);
-}
-
-function draw({ root, data }, which, colour) {
-  const canvas = root.querySelector(`${which} canvas`), [, height, width] = data.shape;
-  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-  const picture = new ImageData(width, height);
-  for (let n = 0; n < width * height; n++) {
-    const [red, green, blue] = colour(n);
-    picture.data.set([red, green, blue, 255], 4 * n);
   }
-  canvas.getContext("2d").putImageData(picture, 0, 0);
+  return (4 * sum) / now.length;
 }
+
+const grey = (pixels, n) => (pixels[n] + pixels[n + 1] + pixels[n + 2]) / 3;
 
 // Enlarged by whole factors: one large and the others below where there is room, else all in a row.
 function fit({ root, data }) {
   const room = root.clientWidth;
   if (!data || !room) return;
-  const most = room >= WIDE ? { now: 288, small: 88 } : { now: (2 * (room - 32)) / 5, small: (room - 32) / 5 };
+  const most = room >= WIDE ? { now: 288, small: 88 } : { now: Math.min(112, (2 * (room - 32)) / 5), small: Math.min(64, (room - 32) / 5) };
   const [, height, width] = data.shape;
   for (const which of ["now", "original", "start", "difference"]) {
     const canvas = root.querySelector(`.${which} canvas`);

@@ -8,19 +8,25 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
+from app.components.source import SHARED, source
 from genmodels.config import UserError
 from genmodels.data.pictures import UnreadableError, decode
 
 HERE = Path(__file__).parent
 SIDE = 224  # pixels of the picture: a whole multiple of 28 and 32
 BLACK = ("#000000",)
+# Inks by name, for those who cannot see them.
+NAMES = {
+    "#000000": "black", "#ffffff": "white", "#d62728": "red", "#ff9f1c": "orange", "#f4d35e": "yellow",
+    "#2a9d4b": "green", "#1f77b4": "blue", "#7b4fb5": "violet", "#8d5a3b": "brown", "#e8b796": "skin",
+}  # fmt: skip
 START = "data:image/png;base64,"
 
 _pad = st.components.v2.component(
     "pad",
-    html=(HERE / "pad.html").read_text(),
-    css=(HERE / "pad.css").read_text(),
-    js=(HERE / "pad.js").read_text(),
+    html=source(HERE, "pad.html"),
+    css=source(HERE, "pad.css"),
+    js=SHARED + source(HERE, "pad.js"),
 )
 
 
@@ -29,8 +35,8 @@ def pad(
 ) -> np.ndarray | None:
     """What was drawn: uint8 (224, 224, 3), or None while the paper is blank. Raises UserError for what is no picture.
 
-    It outlives a visit to another page. inks: colours to choose from, as #rrggbb. pen: how wide a usual stroke is, as
-    a share of the side. on_drawn is called after each stroke.
+    It outlives a visit to another page. inks: colours to choose from, as #rrggbb; those in NAMES are read out by name.
+    pen: how wide a usual stroke is, as a share of the side. on_drawn is called after each stroke.
     """
     kept = f"{key}-kept"
 
@@ -38,7 +44,8 @@ def pad(
         st.session_state[kept] = st.session_state[key].get("picture")
         on_drawn()
 
-    data = {"side": SIDE, "inks": list(inks), "pen": pen, "label": label, "picture": st.session_state.get(kept)}
+    named = [(ink, NAMES.get(ink, ink)) for ink in inks]
+    data = {"side": SIDE, "inks": named, "pen": pen, "label": label, "picture": st.session_state.get(kept)}
     _pad(key=key, data=data, on_picture_change=drawn)
     return read(st.session_state.get(kept))
 

@@ -19,7 +19,7 @@ function begin(root, data) {
   const pad = { root, canvas, side: data.side, strokes: [], before: null, stroke: null, pen: [data.side / 2, data.side / 2] };
   canvas.width = canvas.height = data.side;
   canvas.setAttribute("aria-label", `${data.label}. Arrow keys move the pen, with Shift held it draws.`);
-  Object.assign(pad, { ink: data.inks[0], usual: data.pen * data.side });
+  Object.assign(pad, { ink: data.inks[0][0], usual: data.pen * data.side });
   if (data.inks.length > 1) addInks(pad, data.inks);
   canvas.onpointerdown = (event) => down(pad, event);
   canvas.onpointermove = (event) => {
@@ -30,7 +30,11 @@ function begin(root, data) {
   canvas.onkeyup = (event) => {
     if (event.key === "Shift") lift(pad);
   };
-  canvas.onfocus = canvas.onblur = () => draw(pad);
+  canvas.onfocus = () => draw(pad);
+  canvas.onblur = () => {
+    lift(pad); // by Shift+Tab the focus goes before the key comes up
+    draw(pad);
+  };
   root.querySelector(".undo").onclick = () => change(pad, () => pad.strokes.pop());
   root.querySelector(".clear").onclick = () => change(pad, () => clear(pad));
   if (data.picture) recall(pad, data.picture);
@@ -48,19 +52,28 @@ function recall(pad, address) {
   picture.src = address;
 }
 
+// inks: colour and name of each.
 function addInks(pad, inks) {
-  for (const ink of inks) {
-    const button = Object.assign(document.createElement("button"), { type: "button" });
-    button.setAttribute("role", "radio");
-    button.setAttribute("aria-label", `Ink ${ink}`);
-    button.setAttribute("aria-checked", ink === pad.ink);
-    button.style.setProperty("--ink", ink);
-    button.onclick = () => {
-      pad.ink = ink;
-      for (const each of pad.root.querySelectorAll(".inks button")) each.setAttribute("aria-checked", each === button);
-    };
-    pad.root.querySelector(".inks").append(button);
-  }
+  const place = pad.root.querySelector(".inks");
+  const radios = inks.map(([ink, name]) => {
+    const radio = Object.assign(make("button"), { type: "button", value: ink, title: name });
+    radio.setAttribute("role", "radio");
+    radio.setAttribute("aria-label", name);
+    radio.style.setProperty("--ink", ink);
+    return radio;
+  });
+  const choose = (ink) => {
+    pad.ink = ink;
+    markRadios(radios, (radio) => radio.value === ink);
+  };
+  place.onclick = ({ target }) => target.value && choose(target.value);
+  place.onkeydown = (event) => {
+    const next = nextRadio(event, radios);
+    next?.click();
+    next?.focus();
+  };
+  place.append(...radios);
+  choose(pad.ink);
 }
 
 // Where the pointer was since the last event: fast strokes come with more than one place.

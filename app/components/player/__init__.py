@@ -12,8 +12,9 @@ import numpy as np
 import streamlit as st
 
 from app.components.message import JS, Kind, pack
+from app.components.source import source
 from genmodels import media
-from genmodels.analysis.transitions import Meter, Tour
+from genmodels.analysis.transitions import Meter, Tour, off_class
 from genmodels.figures import COLOURS
 
 HERE = Path(__file__).parent
@@ -21,49 +22,65 @@ COLUMNS = 32  # frames beside each other in the picture that holds them all
 
 _mount = st.components.v2.component(
     "player",
-    html=(HERE / "player.html").read_text(),
-    css=(HERE / "player.css").read_text(),
-    js=JS + "\n".join((HERE / f"{part}.js").read_text() for part in ("strip", "player")),
+    html=source(HERE, "player.html"),
+    css=source(HERE, "player.css"),
+    js=JS + source(HERE, "strip.js", "player.js"),
 )
 
 
 class Film(NamedTuple):
-    """One run on the tour. frames: uint8 (F, C, H, W), as shown. sentence: its meter in words, for those who cannot see
-    the strip. caption: what stands under the strip."""
+    """One run on the tour. sheet: all frames as one picture, see `sheet_of`; height, width: of a frame. sentence: its
+    meter in words, for those who cannot see the strip. caption: what stands under the strip."""
 
     name: str
-    frames: np.ndarray
+    sheet: bytes
+    height: int
+    width: int
     meter: Meter
     sentence: str
     caption: str
 
 
+def sheet_of(frames: np.ndarray) -> bytes:
+    """All frames as one PNG, COLUMNS beside each other. uint8 (F, C, H, W), as shown."""
+    return media.png(media.grid(frames, min(COLUMNS, len(frames)), pad=0))
+
+
 def player(
-    films: Sequence[Film], tour: Tour, classes: Sequence[str], *, key: str, pace: float = 20, start: int = 0
+    films: Sequence[Film],
+    tour: Tour,
+    classes: Sequence[str],
+    numbers: np.ndarray,
+    *,
+    key: str,
+    pace: float = 20,
+    start: int = 0,
 ) -> int:
-    """Draw it; returns the frame at which it last came to rest. pace: frames a second. start: the frame at first."""
+    """Draw it; returns the frame at which it last came to rest, from 0. numbers: what people call each frame, (F,).
+    pace: frames a second. start: the frame at first."""
     count, labels = len(tour.codes), tour.stops.labels
     arrays: dict[str, tuple[Any, Kind]] = {}
     for number, film in enumerate(films):
-        sheet = media.png(media.grid(film.frames, min(COLUMNS, count), pad=0))
-        arrays[f"sheet{number}"] = np.frombuffer(sheet, np.uint8), "u1"
-        if film.meter.probabilities is not None:
-            arrays[f"probabilities{number}"] = (film.meter.probabilities * 255).round(), "u1"
+        arrays[f"sheet{number}"] = np.frombuffer(film.sheet, np.uint8), "u1"
+        if (probabilities := film.meter.probabilities) is not None:
+            arrays[f"probabilities{number}"] = (probabilities * 255).round(), "u1"
+            # Rounded they may be equal: what a frame reads as, and what counts, is said once and for all here.
+            arrays[f"reads{number}"] = probabilities.argmax(1), "u2"
+            arrays[f"off{number}"] = off_class(tour, probabilities), "u1"
     about = {
         "runs": [_described(film, count) for film in films], "count": count, "pace": pace, "start": start,
         "legs": tour.legs.tolist(), "ends": [[int(a), int(b)] for a, b in pairwise(labels)],
         "stops": tour.stops.names, "names": [tour.leg_name(leg) for leg in range(len(labels) - 1)],
-        "classes": list(classes), "colours": list(COLOURS),
+        "classes": list(classes), "colours": list(COLOURS), "numbers": numbers.tolist(), "moving": tour.moving.tolist(),
     }  # fmt: skip
     _mount(data=pack(about, arrays), key=key, on_frame_change=lambda: None)
     found = st.session_state.get(key, {}).get("frame", start)
-    return max(0, min(count - 1, int(found))) if isinstance(found, int | float) else 0
+    return int(max(0, min(count - 1, found))) if isinstance(found, int | float) else 0  # bounds first: it may be inf
 
 
 def _described(film: Film, count: int) -> dict[str, Any]:
-    height, width = film.frames.shape[2:]
     return {
-        "name": film.name, "height": height, "width": width, "columns": min(COLUMNS, count),
+        "name": film.name, "height": film.height, "width": film.width, "columns": min(COLUMNS, count),
         "sentence": film.sentence, "caption": film.caption,
         "neighbours": film.meter.neighbours.tolist(), "jumps": film.meter.jumps.astype(float).round(1).tolist(),
     }  # fmt: skip

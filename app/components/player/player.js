@@ -33,8 +33,8 @@ class Player {
     const fresh = !this.about;
     this.about = about;
     this.runs = about.runs.map((run, number) => {
-      const probabilities = about[`probabilities${number}`];
-      return { ...run, probabilities, reads: readings(probabilities, about) };
+      const [probabilities, reads, off] = ["probabilities", "reads", "off"].map((name) => about[`${name}${number}`]);
+      return { ...run, probabilities, reads, off };
     });
     const sheets = this.runs.map((_, number) => new Blob([about[`sheet${number}`]], { type: "image/png" }));
     const pictures = Promise.all(sheets.map((sheet) => createImageBitmap(sheet)));
@@ -84,16 +84,17 @@ class Player {
 
   show(frame) {
     this.frame = frame;
-    const { about } = this, leg = about.names[about.legs[frame]];
+    const { about } = this, leg = about.names[about.legs[frame]] + (about.moving[frame] ? "" : ", held");
+    const number = about.numbers[frame], last = about.numbers.at(-1);
     for (const run of this.runs) {
       if (run.picture) drawFrame(run, frame);
       tell(run, about, frame);
-      run.screen.setAttribute("aria-label", `Frame ${frame + 1} of ${run.name}, ${leg}`);
+      run.screen.setAttribute("aria-label", `Frame ${number} of ${run.name}, ${leg}`);
       drawStrip(run.strip, run, about, frame);
     }
     this.scrubber.value = frame;
-    this.scrubber.setAttribute("aria-valuetext", `frame ${frame + 1} of ${about.count}, ${leg}`);
-    this.find(".where").textContent = `${frame + 1} of ${about.count} · ${leg}`;
+    this.scrubber.setAttribute("aria-valuetext", `frame ${number} of ${last}, ${leg}`);
+    this.find(".where").textContent = `${number} of ${last} · ${leg}`;
   }
 
   point(event, strip) {
@@ -143,15 +144,10 @@ function make(tag, name = "") {
   return element;
 }
 
-// The class that each frame reads as.
-function readings(probabilities, { count, classes }) {
-  if (!probabilities) return [];
-  return Array.from({ length: count }, (_, frame) => ranked(probabilities, frame, classes.length)[0]);
-}
-
-function ranked(probabilities, frame, classes) {
-  const row = probabilities.subarray(frame * classes, (frame + 1) * classes);
-  return [...row.keys()].sort((a, b) => row[b] - row[a]);
+// Classes of a frame, most probable first: what it reads as, as Python says, before those that rounding made equal.
+function ranked({ probabilities, reads }, frame, classes) {
+  const row = probabilities.subarray(frame * classes, (frame + 1) * classes), others = [...row.keys()];
+  return others.sort((a, b) => (b === reads[frame]) - (a === reads[frame]) || row[b] - row[a]);
 }
 
 function drawFrame({ screen, picture, width, height, columns }, frame) {
@@ -166,10 +162,10 @@ function tell(run, about, frame) {
   const lines = [], title = make("h4");
   title.textContent = run.name;
   if (run.probabilities) {
-    const best = ranked(run.probabilities, frame, about.classes.length).slice(0, 3);
-    const off = !about.ends[about.legs[frame]].includes(best[0]), said = make("p", "reads");
-    said.textContent = `Reads as ${about.classes[best[0]]}${off ? ", which is at neither end" : ""}`;
-    lines.push(said, ...best.map((c) => bar(about, c, run.probabilities[frame * about.classes.length + c] / 255)));
+    const best = ranked(run, frame, about.classes.length).slice(0, 3), said = make("p", "reads");
+    said.textContent = `Reads as ${about.classes[best[0]]}${run.off[frame] ? ", which is at neither end" : ""}`;
+    const share = (c) => run.probabilities[frame * about.classes.length + c] / 255;
+    lines.push(said, ...best.filter((c) => share(c) >= 0.01).map((c) => bar(about, c, share(c))));
   }
   const near = make("p"), jump = make("p"), count = run.neighbours[frame];
   near.textContent = `${count} real image${count === 1 ? "" : "s"} near`;

@@ -32,25 +32,18 @@ function drawClasses(pen, run, about, step) {
       bottom -= high;
     }
   }
-  for (const { c, first, last } of crossings(run, about)) nameCrossing(pen, about.classes[c], first * step, last * step);
+  for (let first = 0, last; first < about.count; first = last) {
+    last = first + 1;
+    if (!run.off[first]) continue;
+    while (run.off[last] && run.reads[last] === run.reads[first]) last++;
+    nameCrossing(pen, about.classes[run.reads[first]], first * step, last * step);
+  }
 }
 
 // Between whole pixels of the screen, so that neighbours leave no seam.
 function column(pen, frame, step, top, high) {
   const ratio = window.devicePixelRatio || 1, left = Math.round(frame * step * ratio) / ratio;
   pen.fillRect(left, top, Math.round((frame + 1) * step * ratio) / ratio - left, high);
-}
-
-// Stretches of frames that read as a class at neither end of their leg.
-function crossings(run, about) {
-  const found = [];
-  for (let frame = 0; frame < about.count; frame++) {
-    const c = run.reads[frame], open = found.at(-1);
-    if (about.ends[about.legs[frame]].includes(c)) continue;
-    if (open && open.c === c && open.last === frame) open.last++;
-    else found.push({ c, first: frame, last: frame + 1 });
-  }
-  return found;
 }
 
 function nameCrossing(pen, name, left, right) {

@@ -13,6 +13,7 @@ import numpy as np
 import streamlit as st
 
 from app.components.message import JS, Kind, pack
+from app.components.source import SHARED, source
 from app.routes import address
 from genmodels.figures import COLOURS, MARKS
 
@@ -36,9 +37,9 @@ MOST = 1_000_000  # image numbers in a selection: what a browser may ask to be u
 
 _mount = st.components.v2.component(
     "scatter",
-    html=(HERE / "scatter.html").read_text(),
-    css=(HERE / "scatter.css").read_text(),
-    js=JS + "\n".join((HERE / f"{part}.js").read_text() for part in PARTS),
+    html=source(HERE, "scatter.html"),
+    css=source(HERE, "scatter.css"),
+    js=JS + SHARED + source(HERE, *(f"{part}.js" for part in PARTS)),
 )
 
 
@@ -75,6 +76,7 @@ def scatter(
     ids: np.ndarray | None = None,
     axes: tuple[str, str] = ("", ""),
     name: str = "Map",
+    title: str = "",
     pictures: Pictures | None = None,
     plane: Plane | None = None,
     replay: Replay | None = None,
@@ -86,12 +88,12 @@ def scatter(
     points: float32 (N, 2). labels: int (N,), into `classes`. ids: test image number of each point, (N,); 0 to N-1 if
     not given. keep: keys of st.session_state that hold the selection as a list of int, `selection-<run id>` by custom;
     maps that have one in common share it, also across pages. pictures: shows images on hover and as thumbnails.
-    plane: lets an empty place be decoded, needs pictures. name: what it is, for those who cannot see it.
+    plane: lets an empty place be decoded, needs pictures. name: for those who cannot see it. title: stands above it.
     """
     keep = tuple(keep) or (f"selection-{key}",)
     about = {
-        "keep": keep, "axes": axes, "name": name, "height": height, "classes": list(classes),
-        "colours": list(colours), "marks": list(MARKS),
+        "keep": keep, "axes": axes, "name": name, "title": title, "height": height, "classes": list(classes),
+        "colours": list(colours), "marks": list(MARKS), "first": _first(key, keep),
     } | _pictured(pictures, plane)  # fmt: skip
     arrays: dict[str, tuple[Any, Kind]] = {
         "points": (points, "f4"),
@@ -103,6 +105,21 @@ def scatter(
         about["steps"] = [int(step) for step in replay.steps]
         arrays |= {"frames": (replay.points, "f4"), "watched": (replay.ids, "u4")}
     _mount(data=pack(about, arrays), key=key, on_selection_change=lambda: _store(key, keep))
+    return _kept(keep)
+
+
+def _first(key: str, keep: tuple[str, ...]) -> str:
+    """What was selected when the map was first drawn, as `unpack_selection` reads it: later the browser knows better.
+
+    Always the same in a session, so that a selection does not send the points again.
+    """
+    ids = np.array([i for i in _kept(keep) if 0 <= i < MOST], int)
+    bits = np.bincount(ids).clip(0, 1).astype(np.uint8)
+    text = base64.b64encode(np.packbits(bits, bitorder="little").tobytes()).decode()
+    return str(st.session_state.setdefault(f"first-{key}-{'-'.join(keep)}", text))
+
+
+def _kept(keep: tuple[str, ...]) -> list[int]:
     return next((st.session_state[each] for each in keep if each in st.session_state), [])
 
 

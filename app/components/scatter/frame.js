@@ -7,7 +7,7 @@ Object.assign(ScatterMap.prototype, {
     if (!this.view || !this.scene) return;
     const size = this.signSize();
     if (!this.signs || this.signs.size !== size) {
-      this.signs = atlas(this.message, size, this.letters, this.style("--st-background-color") || "white");
+      this.signs = atlas(this.message, size, this.letters, this.paper(), this.ink());
     }
     this.painter.paint(this.scene, this.view, this.signs, this.ratio);
     const { pen, view, ratio } = this;

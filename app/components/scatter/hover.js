@@ -14,7 +14,7 @@ Object.assign(ScatterMap.prototype, {
   },
 
   canDecode() {
-    return Boolean(this.message.plane && this.mode === "move");
+    return Boolean(this.message.plane && this.mode === "move" && this.scene === this.full);
   },
 
   leave() {
@@ -33,8 +33,9 @@ Object.assign(ScatterMap.prototype, {
     const { message, scene, pictures } = this, id = scene.ids[point], name = message.classes[scene.labels[point]];
     const words = message.classes.length > 1 ? `Image ${id}: ${name}` : `Image ${id}`;
     const kinds = message.real === false ? ["reconstruction"] : ["original", "reconstruction"];
+    const copy = scene === this.full ? "model's copy" : "model's copy in the end";
     const shown = () => this.pointer?.point === point && this.scene === scene;
-    const draw = () => shown() && this.tell(this.find(".tip"), words, pictures ? kinds.map((kind) => [pictures.tile(id, kind), kind === "original" ? "image" : "model's copy"]) : []);
+    const draw = () => shown() && this.tell(this.find(".tip"), words, pictures ? kinds.map((kind) => [pictures.tile(id, kind), kind === "original" ? "image" : copy]) : []);
     draw();
     if (this.keys) this.find(".said").textContent = words;
     if (!pictures || kinds.every((kind) => pictures.has(id, kind))) return;
@@ -51,12 +52,20 @@ Object.assign(ScatterMap.prototype, {
   placeWords: (x, y) => `decoded at (${x.toFixed(2)}, ${y.toFixed(2)})`.replaceAll("-", "−"),
 
   tell(tip, words, figures) {
-    const head = document.createElement("strong"), row = document.createElement("div");
-    head.textContent = words;
+    const head = make("strong", "", words), row = make("div");
     row.append(...figures.map(([tile, under]) => figureOf(this.pictures, this.message.shape, tile, under)));
     tip.replaceChildren(...(words ? [head] : []), row);
     tip.hidden = false;
     if (this.pointer) this.put(tip, this.pointer.px, this.pointer.py, 14);
+  },
+
+  /** Of earlier steps only the codes were kept: the decoder there is would draw what the model did not draw then. */
+  refuse(px, py) {
+    if (this.scene === this.full || !this.message.plane || this.mode !== "move") return;
+    this.pointer = { px, py, point: -1 };
+    const words = "Nothing is decoded before the end: of earlier steps only the points were kept.";
+    this.tell(this.find(".tip"), words, []);
+    this.find(".said").textContent = words;
   },
 
   /** Beside the place, and inside the map. */
@@ -71,7 +80,7 @@ Object.assign(ScatterMap.prototype, {
     this.hover(px, py);
     const { x, y, point } = this.pointer ?? {};
     if (point >= 0) return this.choose([point], extend);
-    if (!this.canDecode()) return;
+    if (!this.canDecode()) return this.refuse(px, py);
     const pin = (this.pinned = { x, y });
     try {
       const tile = await this.pictures.decode(x, y);

@@ -1,4 +1,5 @@
-// Mouse, touch and keys on the map. A single finger or the left button moves or draws; two fingers magnify.
+// Mouse, touch and keys on the map. A single finger or the left button moves or draws; two fingers magnify. The page
+// scrolls under the wheel unless the map has the focus, and under a finger that goes up or down unless it draws.
 
 const CLICK = 4; // pixels the pointer may move between down and up
 
@@ -51,13 +52,20 @@ function listen(map, stage) {
     drawn = null;
   };
   stage.onpointerup = stage.onpointercancel = up;
-  stage.onpointerleave = () => down.size || map.leave();
+  stage.onpointerleave = () => {
+    if (!down.size) map.leave();
+  };
+  const two = (event) => event.touches.length > 1 && event.preventDefault(); // or two fingers would scroll the page
+  for (const kind of ["touchstart", "touchmove"]) stage.addEventListener(kind, two, { passive: false });
   stage.addEventListener("wheel", (event) => {
+    if (!event.ctrlKey && !stage.matches(":focus")) return;
     event.preventDefault();
     const lines = event.deltaMode === 1 ? 30 : 1;
     map.zoom(Math.exp(-Math.max(-200, Math.min(200, event.deltaY * lines)) * 0.003), ...at(event));
   }, { passive: false });
-  stage.onkeydown = (event) => pressed(map, event) && event.preventDefault();
+  stage.onkeydown = (event) => {
+    if (pressed(map, event)) event.preventDefault(); // a handler that returned false would swallow Tab and F5 as well
+  };
   stage.onblur = () => map.leave();
 }
 

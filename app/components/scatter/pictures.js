@@ -24,26 +24,10 @@ function latest(work) {
 }
 
 /** uint8 (n, C, H, W) as a canvas of n pictures, one below the other. */
-function sheetOf(bytes, [depth, height, width]) {
-  const plane = height * width, count = bytes.length / (depth * plane);
-  const canvas = document.createElement("canvas");
-  [canvas.width, canvas.height] = [width, height * count];
-  const pen = canvas.getContext("2d"), pixels = pen.createImageData(width, height * count);
-  for (let i = 0; i < count; i++) {
-    for (let p = 0; p < plane; p++) {
-      const to = 4 * (i * plane + p), from = i * depth * plane + p;
-      for (let c = 0; c < 3; c++) pixels.data[to + c] = bytes[from + (depth === 3 ? c * plane : 0)];
-      pixels.data[to + 3] = 255;
-    }
-  }
-  pen.putImageData(pixels, 0, 0);
+function sheetOf(bytes, shape) {
+  const canvas = make("canvas");
+  putPixels(canvas, pixelsOf(bytes, shape, 0, bytes.length / (shape[0] * shape[1] * shape[2])));
   return canvas;
-}
-
-async function bytesOf(address, options) {
-  const answer = await fetch(address, options);
-  if (!answer.ok) throw new Error(await answer.text());
-  return new Uint8Array(await answer.arrayBuffer());
 }
 
 /** The pictures of one run. about: images, decode, shape, plane of the message. */
@@ -85,11 +69,9 @@ const factorFor = (side, wanted) => Math.max(1, Math.round(wanted / side));
 /** A picture as an element of its own, with words under it. */
 function figureOf(pictures, shape, tile, words) {
   const [, height, width] = shape, factor = factorFor(height, 84);
-  const figure = document.createElement("figure"), canvas = document.createElement("canvas");
+  const figure = make("figure"), canvas = make("canvas");
   [canvas.width, canvas.height] = [width * factor, height * factor];
   if (tile) pictures.draw(canvas.getContext("2d"), tile, 0, 0, canvas.width, canvas.height);
-  const caption = document.createElement("figcaption");
-  caption.textContent = words;
-  figure.append(canvas, caption);
+  figure.append(canvas, make("figcaption", "", words));
   return figure;
 }

@@ -42,7 +42,7 @@ class ScatterMap {
     this.over = this.find(".over");
     this.pen = this.over.getContext("2d");
     [this.mode, this.keys, this.thumbs, this.letters, this.on] = ["move", false, false, false, new Set()];
-    const paper = () => this.style("--st-background-color") || "white";
+    const paper = () => this.paper();
     this.usePainter(webglPainter(() => this.usePainter(plainPainter(paper))) || plainPainter(paper));
     this.show = latest((id) => this.fetchShown(id));
     this.try = latest((x, y) => this.fetchPlace(x, y));
@@ -70,6 +70,14 @@ class ScatterMap {
     return getComputedStyle(this.stage).getPropertyValue(name).trim();
   }
 
+  paper() {
+    return this.style("--st-background-color") || "white";
+  }
+
+  ink() {
+    return this.style("--st-text-color") || "black";
+  }
+
   /** A new message. The view stays where it is unless the axes are others. */
   load(message) {
     const same = this.message && this.message.name === message.name && `${this.message.axes}` === `${message.axes}`;
@@ -80,7 +88,7 @@ class ScatterMap {
     const numbers = message.ids.reduce((most, id) => Math.max(most, id), 0) + 1;
     this.full = sceneOf(message.points, message.labels, message.ids);
     this.order = shuffled(message.ids.length);
-    this.bits = bitsOf(message.keep.map((key) => SELECTIONS.get(key)).find((text) => text !== undefined), numbers);
+    this.bits = bitsOf(message.keep.map((key) => SELECTIONS.get(key)).find((text) => text !== undefined) ?? message.first, numbers);
     this.signs = this.pinned = null;
     const most = Math.max(320, Math.min(innerHeight * 0.75, this.stage.clientWidth * 1.1 || Infinity));
     this.stage.style.height = `${Math.min(message.height, most)}px`;
@@ -102,7 +110,9 @@ class ScatterMap {
     this.letters = this.letters && short;
     [".axis.x", ".axis.y"].forEach((axis, i) => (this.find(axis).textContent = message.axes[i]));
     this.stage.setAttribute("aria-label", `${message.name}: ${message.ids.length} points in ${message.classes.length} classes. Arrow keys move it, plus and minus magnify, 0 shows all, Enter picks what lies under the cross, Escape clears.`);
-    drawLegend(this.find(".legend"), message, this.on, () => this.flag());
+    drawLegend(this.find(".legend"), message, this.on, () => this.flag(), this.paper(), this.ink());
+    this.find(".title").hidden = !message.title;
+    this.find(".title").textContent = this.find(".title").title = message.title;
     this.drawTools();
   }
 
@@ -110,6 +120,7 @@ class ScatterMap {
   look(scene) {
     const other = this.scene !== scene;
     this.scene = scene;
+    if (other) this.pinned = null; // it was decoded as the model is in the end
     scene.grid = scene.middles = scene.thumbs = null;
     this.painter.places(scene);
     if (other || !scene.flagged) this.painter.labels(scene), this.flag();
@@ -238,22 +249,20 @@ class ScatterMap {
     this.redraw();
   }
 
-  /** Arrow keys go round the radio buttons, as everywhere. */
+  modes() {
+    return [...this.root.querySelectorAll("[role=radio]")];
+  }
+
   nextMode(event) {
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    if (!step || !event.target.dataset.mode) return;
-    const modes = [...this.root.querySelectorAll("[data-mode][role]")];
-    const next = modes[(modes.indexOf(event.target) + step + modes.length) % modes.length];
+    const next = nextRadio(event, this.modes());
+    if (!next) return;
     this.pressTool(next);
     next.focus();
   }
 
   drawTools() {
     this.stage.dataset.mode = this.mode;
-    for (const each of this.root.querySelectorAll("[role=radio]")) {
-      each.setAttribute("aria-checked", each.dataset.mode === this.mode);
-      each.tabIndex = each.dataset.mode === this.mode ? 0 : -1;
-    }
+    markRadios(this.modes(), (radio) => radio.dataset.mode === this.mode);
     for (const each of ["thumbs", "letters"]) this.find(`[data-act=${each}]`).setAttribute("aria-pressed", this[each]);
     const count = this.selected();
     this.find("[data-act=clear]").disabled = !count;
