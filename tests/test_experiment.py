@@ -128,8 +128,8 @@ def test_while_they_train_how_far_each_has_come_is_no_difference(trained, new_ru
     ("text", "words"),
     [
         ("", "not a number"), ("1, x", "'x' is not a number"), ("1", "2 to 8"), ("1, 1.0", "twice"),
-        ("1, -1", "greater than or equal to 0"), ("1, 1e9", "less than or equal to 1000"), ("1, nan", "Knob 'beta'"),
-        ("1,2,3,4,5,6,7,8,9", "2 to 8"), ("1, inf", "Knob 'beta'"),
+        ("1, -1", "between 0 and 1,000, not -1"), ("1, 1e9", "not 1,000,000,000"), ("1, nan", "not nan"),
+        ("1,2,3,4,5,6,7,8,9", "2 to 8"), ("1, inf", "not inf"),
     ],
 )  # fmt: skip
 def test_a_list_that_is_none_is_refused_with_a_sentence(text: str, words: str) -> None:

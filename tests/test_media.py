@@ -4,6 +4,7 @@ import io
 from collections.abc import Sequence
 
 import av
+import imageio.v3 as imageio
 import numpy as np
 import pytest
 from hypothesis import given
@@ -150,8 +151,15 @@ class Made(Sequence):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_frames_may_be_made_one_by_one(write, channels: int):
     asked = Made(frames(150, channels))
-    assert write(asked) == write(asked.made)
+    one_by_one = write(asked)
     assert asked.most <= 64
+    kind = ".gif" if write is media.gif else ".mp4"
+    found, whole = (
+        imageio.imread(film, extension=kind, **({} if write is media.gif else {"plugin": "pyav"})).astype(int)
+        for film in (one_by_one, write(asked.made))
+    )
+    assert found.shape == whole.shape
+    assert np.abs(found - whole).mean() < 1  # the codec is not the same to the byte from one call to the next
 
 
 @pytest.mark.parametrize("write", [media.gif, media.mp4])
