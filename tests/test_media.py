@@ -150,16 +150,14 @@ class Made(Sequence):
 @pytest.mark.parametrize("write", [media.gif, media.mp4])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_frames_may_be_made_one_by_one(write, channels: int):
-    asked = Made(frames(150, channels))
-    one_by_one = write(asked)
-    assert asked.most <= 64
+    greys = (37 * np.arange(150) % 256).astype(np.uint8)  # flat, each unlike the one before: no codec may mix them up
+    asked = Made(np.broadcast_to(greys[:, None, None, None], (150, channels, 8, 8)))
     kind = ".gif" if write is media.gif else ".mp4"
-    found, whole = (
-        imageio.imread(film, extension=kind, **({} if write is media.gif else {"plugin": "pyav"})).astype(int)
-        for film in (one_by_one, write(asked.made))
-    )
-    assert found.shape == whole.shape
-    assert np.abs(found - whole).mean() < 1  # the codec is not the same to the byte from one call to the next
+    found = imageio.imread(write(asked), extension=kind, **({} if write is media.gif else {"plugin": "pyav"}))
+    assert asked.most <= 64
+    assert len(found) == 150
+    error = np.abs(found.reshape(150, -1).mean(1) - greys)
+    assert error.max() < 24
 
 
 @pytest.mark.parametrize("write", [media.gif, media.mp4])
