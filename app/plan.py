@@ -7,6 +7,7 @@ import numpy as np
 import streamlit as st
 
 from genmodels.config import UserError
+from genmodels.families import FAMILIES
 from genmodels.runs import Run, RunConfig, all_runs
 
 TRIAL = 0.4  # seconds a trial may take once it has warmed up
@@ -30,7 +31,7 @@ def layers(config: RunConfig) -> list[Layer]:
         model = config.build()
     found = []
     for name, module in model.named_modules():
-        if own := sum(parameter.numel() for parameter in module.parameters(recurse=False)):
+        if own := sum(parameter.numel() for parameter in module.parameters(recurse=False) if parameter.requires_grad):
             part = name.split(".")[0].replace("_", " ")
             found.append(Layer(f"{part}: {_words(module)}" if part else "a number of its own", own))
     return found
@@ -117,7 +118,9 @@ def _tried(config: RunConfig) -> float:
     schedule = config.schedule.model_copy(update={"budget": 1000, "unit": "steps"})
     started = before = time.perf_counter()
     steps = 0
-    for step in training.train(model, training.Images(noise, labels), schedule, training.State.new(model, 0)):
+    sources = None if FAMILIES[config.family].learns_from == "images" else noise
+    trial = training.Images(noise, labels, sources, None if sources is None else labels)
+    for step in training.train(model, trial, schedule, training.State.new(model, 0)):
         now = time.perf_counter()
         if step.number == 1:
             started = now  # the first one pays for what is made once

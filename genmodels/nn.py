@@ -8,13 +8,31 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.optim.swa_utils import AveragedModel
 
 Shape = tuple[int, int, int]  # channels, height, width
 
 
-def adam(parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Adam:
+def adam(parameters: Iterable[nn.Parameter], learning_rate: float, beta1: float = 0.9) -> torch.optim.Adam:
     """Adam (Kingma and Ba, 2015) in one fused kernel: the plain one is a third of a small model's step."""
-    return torch.optim.Adam(parameters, learning_rate, fused=True)
+    return torch.optim.Adam(parameters, learning_rate, (beta1, 0.999), fused=True)
+
+
+def moving_average(network: nn.Module, decay: float) -> AveragedModel:
+    """A copy of the network that follows it: average <- d average + (1 - d) weight, its normalisation likewise.
+
+    d = min(decay, (1 + t) / (10 + t)) after t updates, so that a young average forgets the untrained weights.
+    """
+
+    @torch.no_grad()
+    def mix(averages: Any, weights: Any, updates: Tensor | int) -> None:
+        t = int(updates)
+        if averages[0].is_floating_point():
+            torch._foreach_lerp_(averages, weights, 1 - min(decay, (1 + t) / (10 + t)))
+        else:  # counters
+            torch._foreach_copy_(averages, weights)
+
+    return AveragedModel(network, multi_avg_fn=mix, use_buffers=True).requires_grad_(False)
 
 
 class DenseProducts(torch.autograd.Function):
@@ -155,3 +173,50 @@ def conv_decoder(latent_size: int, hidden_size: int, width: int, shape: Shape) -
     for (inputs, _, _), (channels, height, wide) in pairwise(grids):
         layers += [nn.Conv2d(inputs, 4 * channels, 3, padding=1), nn.PixelShuffle(2), Crop(height, wide), nn.ReLU()]
     return Layers(*layers[:-1])
+
+
+class Centre(nn.Module):
+    """Images in [0, 1] -> [-1, 1], so that middle grey is nothing."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x - 1
+
+
+class InstanceNorm(nn.InstanceNorm2d):
+    """Each channel of each image to mean 0 and variance 1, then a learned scale and shift. No other image is looked
+    at and no mean remembered, so an image gives the same alone, in a batch, and while training."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(channels, affine=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # It forgets the layout, and a ReLU between two layouts takes three times as long.
+        return super().forward(x).contiguous(memory_format=torch.channels_last)
+
+
+class Skip(nn.Sequential):
+    """What goes in, beside what its layers make of it. (N, C, H, W) -> (N, C + made, H, W)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x, super().forward(x)], 1)
+
+
+def doubled(inputs: int, shape: Shape) -> list[nn.Module]:
+    """Layers from `inputs` channels on a halved grid to this shape, by pixel shuffle, with instance normalisation."""
+    channels, height, wide = shape
+    conv = nn.Conv2d(inputs, 4 * channels, 3, padding=1)
+    return [conv, nn.PixelShuffle(2), Crop(height, wide), InstanceNorm(channels), nn.ReLU()]
+
+
+def patch_discriminator(channels: int, shape: Shape, width: int) -> Layers:
+    """(N, channels, H, W) in [0, 1] -> a grid of scores (N, 1, h, w), one for each overlapping patch: higher for real.
+
+    PatchGAN of Isola et al. (2017, https://arxiv.org/abs/1611.07004): a patch is 15 pixels wide, 31 above 32 pixels.
+    """
+    grids = conv_grids((channels, *shape[1:]), width)
+    layers: list[nn.Module] = [Centre()]
+    for level, ((inputs, _, _), (outputs, _, _)) in enumerate(pairwise(grids)):
+        layers += [nn.Conv2d(inputs, outputs, 3, stride=2, padding=1)]
+        layers += [InstanceNorm(outputs)] if level else []
+        layers += [nn.LeakyReLU(0.2)]
+    return Layers(*layers, nn.Conv2d(grids[-1][0], 1, 3, padding=1))

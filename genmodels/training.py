@@ -31,25 +31,49 @@ class DivergedError(UserError):
 
 
 class Images(NamedTuple):
-    """What is trained on. images: uint8 (N, C, H, W). labels: int64 (N,)."""
+    """What is trained on. images: uint8 (N, C, H, W). labels: int64 (N,).
+
+    sources, source_labels: what is translated into images; aligned: row by row, else in no order.
+    """
 
     images: Tensor
     labels: Tensor
+    sources: Tensor | None = None
+    source_labels: Tensor | None = None
+    aligned: bool = True
 
     @classmethod
     def of(cls, data: Dataset, part: Part, device: torch.device | str = "cpu", limit: int | None = None) -> "Images":
         """One part of a dataset (its first `limit` images), without a copy where it stays on the processor."""
         span = data.span(part)
         stop = span.stop if limit is None else min(span.stop, span.start + limit)
-        images, labels = data.images[span.start : stop], data.labels[span.start : stop]
-        return cls(torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device))
+        arrays = (data.images, data.labels, data.sources, data.source_labels)
+        found = [None if a is None else torch.from_numpy(a[span.start : stop]).to(device) for a in arrays]
+        aligned = data.pairing != "domains" and (data.pairing != "styled" or part != "train")
+        return cls(*found)._replace(aligned=aligned)  # type: ignore[arg-type]
+
+    def at(self, rows: Tensor | slice, source_rows: Tensor | slice | None = None) -> "Images":
+        """These rows; of the sources others, where `source_rows` says so."""
+
+        def take(tensor: Tensor | None, where: Tensor | slice) -> Any:
+            if tensor is None or isinstance(where, slice):
+                return None if tensor is None else tensor[where]
+            return tensor.index_select(0, where)  # twice as fast as tensor[where]
+
+        others = rows if source_rows is None else source_rows
+        sources, source_labels = take(self.sources, others), take(self.source_labels, others)
+        return Images(take(self.images, rows), take(self.labels, rows), sources, source_labels, self.aligned)
+
+    def batch(self, generator: torch.Generator, step: int) -> Batch:
+        """These images, scaled, as one step of a family takes them."""
+        sources = None if self.sources is None else scaled(self.sources)
+        return Batch(scaled(self.images), self.labels, generator, step, sources, self.source_labels)
 
 
 def some(images: Images, count: int) -> Images:
     """The same `count` images at every call, drawn from all of them: official test sets can be sorted by class."""
     chosen = torch.randperm(len(images.images), generator=torch.Generator().manual_seed(0))[:count]
-    chosen = chosen.to(images.images.device)
-    return Images(images.images[chosen], images.labels[chosen])
+    return images.at(chosen.to(images.images.device))
 
 
 @dataclass(frozen=True)
@@ -154,8 +178,17 @@ def order(count: int, seed: int, epoch: int) -> Tensor:
 
 
 def updater(state: State, schedule: Schedule) -> Update:
-    """`update(loss, name)` for a family's step: zero, backward, clip, step; refuses a loss that is not a number."""
+    """`update(loss, name)` for a family's step: zero, backward, clip, step, average; refuses a loss that is no number.
+
+    Only the parameters of the optimiser of that name get a gradient: of two networks that compete, the one that is
+    not being taught stays as it is, and costs no product.
+    """
     on_cpu = state.generator.device.type == "cpu"
+    averages = state.model.averages() if hasattr(state.model, "averages") else {}
+    owned = {
+        name: [p for group in optimizer.param_groups for p in group["params"]]
+        for name, optimizer in state.optimizers.items()
+    }
 
     def update(loss: Tensor, name: str) -> None:
         # Reading a loss waits for a GPU, so there it is looked at only now and then, and always before a save.
@@ -163,11 +196,13 @@ def updater(state: State, schedule: Schedule) -> Update:
             raise DivergedError.at("The loss was", state.step + 1)
         optimizer = state.optimizers[name]
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward(inputs=owned[name])
         if schedule.clip_norm:
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            nn.utils.clip_grad_norm_(parameters, schedule.clip_norm)
+            nn.utils.clip_grad_norm_(owned[name], schedule.clip_norm)
         optimizer.step()
+        if name in averages:
+            average, network = averages[name]
+            average.update_parameters(network)
 
     return update
 
@@ -190,17 +225,19 @@ def train(model: nn.Module, data: Images, schedule: Schedule, state: State) -> I
     device = data.images.device
     set_bfloat16(model, use_bfloat16(schedule.precision, device))
     update, step, before = updater(state, schedule), model.step, time.perf_counter()
-    permutation, permuted = torch.empty(0), -1
+    permutation, others, permuted = torch.empty(0), None, -1
     model.train()
     while (done := share_done(schedule, count, state.step, state.seconds)) < 1:
         epoch, place_in_epoch = divmod(state.step, per_epoch)
         if epoch != permuted:
             permutation, permuted = order(count, state.seed, epoch).to(device), epoch
+            if not data.aligned:
+                others = order(count, ~state.seed, epoch).to(device)
         if schedule.decay == "cosine":
             set_learning_rate(state, 0.5 * (1 + math.cos(math.pi * done)))
-        chosen = permutation[place_in_epoch * size : (place_in_epoch + 1) * size]
-        images, labels = data.images.index_select(0, chosen), data.labels.index_select(0, chosen)
-        batch = Batch(scaled(images), labels, state.generator, state.step)
+        rows = slice(place_in_epoch * size, (place_in_epoch + 1) * size)
+        chosen = data.at(permutation[rows], None if others is None else others[rows])
+        batch = chosen.batch(state.generator, state.step)
         losses = step(batch, update)  # type: ignore[operator]
         state.step += 1
         now = time.perf_counter()
@@ -228,8 +265,9 @@ def measure(model: nn.Module, data: Images, step: int, seed: int = 0, batch_size
     generator = torch.Generator(data.images.device).manual_seed(seed)
     sums: dict[str, float] = {}
     with evaluating(model):
-        for images, labels in zip(data.images.split(batch_size), data.labels.split(batch_size), strict=True):
-            losses = model.step(Batch(scaled(images), labels, generator, step), lambda loss, name: None)  # type: ignore[operator]
+        for first in range(0, len(data.images), batch_size):
+            few = data.at(slice(first, first + batch_size))
+            losses = model.step(few.batch(generator, step), lambda loss, name: None)  # type: ignore[operator]
             for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + value.item() * len(images)
+                sums[name] = sums.get(name, 0.0) + value.item() * len(few.images)
     return {name: total / len(data.images) for name, total in sums.items()}

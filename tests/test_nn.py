@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from genmodels.nn import Dense, Layers, conv_grids, set_bfloat16
+from genmodels.nn import Dense, Layers, conv_grids, moving_average, set_bfloat16
 
 
 def seeded(*shape: int, seed: int = 0) -> Tensor:
@@ -104,3 +104,38 @@ def test_a_second_derivative_is_refused_rather_than_wrong() -> None:
     (slope,) = torch.autograd.grad(layers(x).square().sum(), x, create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         slope.square().sum().backward()
+
+
+def test_the_moving_average_is_its_recursion_and_learns_nothing() -> None:
+    network = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    average = moving_average(network, 0.3)
+    assert not any(parameter.requires_grad for parameter in average.parameters())
+    assert all(parameter.requires_grad for parameter in network.parameters())
+    wanted: dict[str, Tensor] = {}
+    for t in range(6):
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.copy_(seeded(*parameter.shape, seed=t))
+        network(seeded(8, 2, seed=t))  # moves the running mean and variance, and counts
+        average.update_parameters(network)
+        decay = min(0.3, (1 + t) / (10 + t)) if t else 0  # the first update is a copy
+        for key, value in network.state_dict().items():
+            mixed = value.is_floating_point() and t > 0
+            wanted[key] = decay * wanted[key] + (1 - decay) * value if mixed else value.clone()
+    found = average.module.state_dict()
+    assert set(found) == set(wanted)
+    assert all(torch.allclose(found[key], wanted[key], atol=1e-6) for key in wanted)
+    assert found["1.num_batches_tracked"] == 6
+
+
+def test_a_young_average_forgets_the_untrained_weights() -> None:
+    """With a decay of 0.9999 alone, half of the first weights would be left after 7000 updates."""
+    network = nn.Linear(1, 1)
+    average = moving_average(network, 0.9999)
+    average.update_parameters(network)
+    with torch.no_grad():
+        old = network.weight.item()
+        network.weight.fill_(old + 1)
+    for _ in range(50):
+        average.update_parameters(network)
+    assert average.module.weight.item() == pytest.approx(old + 1, abs=1e-3)

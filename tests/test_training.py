@@ -6,11 +6,13 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from genmodels import training
 from genmodels.config import Schedule, UserError
 from genmodels.families import autoencoder, build, vae
 from genmodels.families.contract import Batch
+from genmodels.nn import moving_average
 from genmodels.training import DivergedError, Images, State, measure, order, share_done, total_steps, train
 
 
@@ -140,3 +142,71 @@ def test_a_device_the_machine_lacks_is_refused() -> None:
     if not torch.backends.mps.is_available():
         with pytest.raises(UserError, match="no mps device"):
             training.choose_device("mps")
+
+
+class Pair(nn.Module):
+    """Two numbers, each with an optimiser, and a loss that both are in; the average follows the first."""
+
+    LOSSES = {"sum": "of nothing"}  # noqa: RUF012
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(1, 1), nn.Linear(1, 1)
+        self.average = moving_average(self.first, 0.5)
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        both = {"first": self.first, "second": self.second}
+        return {name: torch.optim.SGD(network.parameters(), 0.1) for name, network in both.items()}
+
+    def averages(self) -> dict[str, tuple[AveragedModel, nn.Module]]:
+        return {"first": (self.average, self.first)}
+
+    def loss(self) -> torch.Tensor:
+        return self.second(self.first(torch.ones(1, 1))).sum()
+
+
+def test_an_update_is_of_one_optimiser_alone() -> None:
+    model = Pair()
+    state = State.new(model, 0)
+    update = training.updater(state, Schedule())
+    for name, other in (("first", model.second), ("second", model.first)):
+        model.zero_grad(set_to_none=True)
+        mine = getattr(model, name)
+        still, moves = [p.clone() for p in other.parameters()], [p.clone() for p in mine.parameters()]
+        update(model.loss(), name)
+        assert all(torch.equal(a, b) and b.grad is None for a, b in zip(still, other.parameters(), strict=True))
+        assert not any(torch.equal(a, b) for a, b in zip(moves, mine.parameters(), strict=True))
+
+
+def test_the_average_moves_with_its_own_optimiser_alone() -> None:
+    model = Pair()
+    update = training.updater(State.new(model, 0), Schedule())
+    for name, updates in (("second", 0), ("first", 1), ("second", 1), ("first", 2)):
+        update(model.loss(), name)
+        assert model.average.n_averaged == updates
+    assert not torch.equal(model.average.module.weight, model.first.weight)
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+def test_sources_come_with_their_images_where_aligned_and_else_in_an_order_of_their_own(aligned: bool) -> None:
+    numbers = torch.arange(64)
+    pictures = numbers.to(torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, 8, 8).contiguous()
+    data = Images(pictures, numbers, pictures + 100, numbers, aligned)
+    shown: list[tuple[list[int], list[int]]] = []
+
+    class Spy(Pair):
+        def step(self, batch: Batch, update: training.Update) -> dict[str, torch.Tensor]:
+            assert batch.sources is not None
+            assert batch.source_labels is not None
+            assert torch.equal((batch.images[:, 0, 0, 0] * 255).round().long(), batch.labels)
+            assert torch.equal((batch.sources[:, 0, 0, 0] * 255).round().long() - 100, batch.source_labels)
+            shown.append((batch.labels.tolist(), batch.source_labels.tolist()))
+            return {"sum": torch.zeros(())}
+
+    model = Spy()
+    list(train(model, data, Schedule(budget=2, unit="epochs", batch_size=16), State.new(model, 0)))
+    assert all((labels == partners) is aligned for labels, partners in shown)
+    for side in (0, 1):
+        epochs = [[row for batch in shown[four : four + 4] for row in batch[side]] for four in (0, 4)]
+        assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(64))
+        assert epochs[0] != epochs[1]

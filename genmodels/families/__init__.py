@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from genmodels.config import Config, UserError
 
@@ -18,6 +18,7 @@ class Family:
     title: str
     summary: str
     file: str
+    learns_from: Literal["images", "pairs", "domains"] = "images"
 
     @cached_property
     def _module(self) -> Any:
@@ -54,6 +55,11 @@ FAMILIES: dict[str, Family] = {
     "multi-stage-vae": Family("Multi-stage VAE", "a VAE whose codes also tell the class", "multi_stage_vae"),
     "autoencoder": Family("Autoencoder", "squeezes each image into a short code and draws it again", "autoencoder"),
     "conv-autoencoder": Family("Convolutional autoencoder", "the same with convolutions: sharper", "conv_autoencoder"),
+    "gan": Family("GAN", "two networks compete: one makes images, one tells them from real ones", "gan"),
+    "conditional-gan": Family("Conditional GAN", "a GAN that makes what it is asked for, by class", "conditional_gan"),
+    "vae-gan": Family("VAE-GAN", "a VAE whose copies need not match in pixels but in what a critic sees", "vae_gan"),
+    "pix2pix": Family("pix2pix", "turns an image into its partner, learned from pairs", "pix2pix", "pairs"),
+    "cyclegan": Family("CycleGAN", "turns one kind of image into another, with no pair known", "cyclegan", "domains"),
 }
 
 

@@ -5,19 +5,25 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 Update = Callable[[Tensor, str], None]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step learns from. images: float (N, C, H, W) in [0, 1]. labels: int64 (N,)."""
+    """What one step learns from. images: float (N, C, H, W) in [0, 1]. labels: int64 (N,).
+
+    sources, source_labels: of a family that translates, what it translates from; images are then what should come out.
+    """
 
     images: Tensor
     labels: Tensor
     generator: torch.Generator  # the only source of randomness
     step: int  # updates made before this one, for what warms up
+    sources: Tensor | None = None
+    source_labels: Tensor | None = None
 
 
 @runtime_checkable
@@ -37,6 +43,21 @@ class Model(Protocol):
 
 
 @runtime_checkable
+class Averaged(Protocol):
+    """A model that is sampled from with the moving average of its weights; the loop keeps it."""
+
+    def averages(self) -> dict[str, tuple[AveragedModel, nn.Module]]:
+        """Name of an optimiser -> the average and the network that it follows, after each of its updates."""
+
+
+@runtime_checkable
+class Competing(Protocol):
+    """Networks that play against each other: only together do their losses say how the game stands."""
+
+    CHARTS: ClassVar[tuple[tuple[str, ...], ...]]  # losses that share a chart; any other has its own
+
+
+@runtime_checkable
 class Encode(Protocol):
     def encode(self, x: Tensor) -> Tensor:
         """The code of each image, without noise. (N, C, H, W) -> (N, L)."""
@@ -46,6 +67,11 @@ class Encode(Protocol):
 class Posterior(Protocol):
     def posterior(self, x: Tensor) -> torch.distributions.Normal:
         """q(z | x), one Normal for each latent dimension. (N, C, H, W) -> batch shape (N, L)."""
+
+
+@runtime_checkable
+class Likelihood(Posterior, Protocol):
+    """A bound on log p(x) can be computed, and NLL by sampling; LOSSES has negative_elbo, reconstruction and kl."""
 
     def observe(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Draw what the likelihood is of: binary pixels for a Bernoulli, the image itself for a Gaussian."""
@@ -67,6 +93,21 @@ class Sample(Protocol):
 
 
 @runtime_checkable
+class Conditional(Protocol):
+    """`sample` and `decode` draw what they are asked for: `decode(z, labels)` with labels int64 (N,)."""
+
+    conditional: ClassVar[bool]
+
+
+@runtime_checkable
+class Translate(Protocol):
+    DIRECTIONS: ClassVar[tuple[str, ...]]  # "forward": from sources to images; "back", where it can
+
+    def translate(self, x: Tensor, direction: str = "forward") -> Tensor:
+        """Each image as one of the other kind. (N, C, H, W) in [0, 1] -> the same."""
+
+
+@runtime_checkable
 class Classify(Protocol):
     def classify(self, x: Tensor) -> Tensor:
         """Unnormalised log-probabilities of the classes. (N, C, H, W) -> (N, classes)."""
@@ -75,9 +116,12 @@ class Classify(Protocol):
 ABILITIES: dict[str, Any] = {
     "encode": Encode,
     "posterior": Posterior,
+    "log_likelihood": Likelihood,
     "decode": Decode,
     "sample": Sample,
     "classify": Classify,
+    "conditional": Conditional,
+    "translate": Translate,
 }
 
 
