@@ -1,6 +1,7 @@
 """A Config in, widgets drawn, a new Config out. No knob is typed here: its field holds bounds, help and unit."""
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -12,11 +13,19 @@ from app.pictures import Facts, facts, show
 from app.state import plain
 from genmodels import data
 from genmodels.config import Config, UserError
-from genmodels.data import DATASETS, intake
+from genmodels.data import DATASETS, aligned, intake
+from genmodels.data.pairs import RECIPES
 from genmodels.families import FAMILIES
 from genmodels.figures import title
 
 C = TypeVar("C", bound=Config)
+KIND_OF = {"none": "images", "pairs": "pairs", "styled": "domains", "domains": "domains"}
+KINDS = ("images", "pairs", "domains")  # what a family learns from
+SHOWN = {
+    "pairs": "Above: what goes in; below: what should come out.",
+    "styled": "Above the one domain, below the other. Here are partners; in training it never sees both of a pair.",
+    "domains": "Above the one domain, below the other: these are not pairs.",
+}
 ROOM = 18  # letters that fit beside each other on half a column
 
 
@@ -110,19 +119,96 @@ def choose_family(key: str, start: str | None) -> str:
     return name
 
 
-def choose_dataset(key: str, start: str | None) -> str:
-    """Pick a dataset: of the registry, one's own, or whatever the address or the copied run names."""
-    names = [*DATASETS, *intake.own_datasets()]
-    names += [start] if start and start not in names else []
+def choose(key: str, asked: str | None, old: tuple[str, str] | None) -> tuple[str, str, DeltaGenerator]:
+    """Pick what is learned from and the model that does; and the place between them for a look at the images.
+
+    asked: a dataset that the address names. old: dataset and family of a run that is copied. Raises UserError.
+    """
+    place, shown = st.container(), st.container()
+    kind = KIND_OF[data.pairing(asked or "")]
+    fitting = next((name for name, family in FAMILIES.items() if family.learns_from == kind != "images"), None)
+    family = choose_family(f"{key}{fitting or ''}", old[1] if old else fitting)
+    with place:  # what can be learned from depends on the model
+        dataset = choose_dataset(
+            f"{key}{asked or ''}", old[0] if old else asked, FAMILIES[family].learns_from, bool(old)
+        )
+        fetched(dataset)
+    return dataset, family, shown
+
+
+def choose_to_look(key: str, start: str) -> str:
+    """Pick a dataset as it is, or what is made of it for a model that translates. Raises UserError."""
+    kind = st.segmented_control(
+        "Look at", KINDS, default=KIND_OF[data.pairing(start)], required=True, key=f"{key}-kind",
+        help="Pairs and domains are for models that translate: they are made of the images of a dataset.",
+    )  # fmt: skip
+    return choose_dataset(key, start, kind)
+
+
+def choose_dataset(key: str, start: str | None, learns_from: str = "images", copied: bool = False) -> str:
+    """Pick a dataset, and for a family that translates what is made of it: the name says both.
+
+    Start at one of the registry, one's own, or whatever the address names; or, copied, a run that did with it what it
+    could. Raises UserError.
+    """
+    own = intake.own_datasets()
+    if learns_from == "images":
+        if start and not copied:
+            start = re.sub("^pairs(-back)?:", "folder:", data.bases(start)[0])
+        return _menu("Data", f"{key}-data", [*DATASETS, *own], start)
+    pairs = _own_pairs(tuple(own)) if learns_from == "pairs" else []
+    single = [name for name in own if name.replace("folder:", "pairs:", 1) not in pairs]
+    classes = intake.own_classes() if learns_from == "domains" else []
+    head, _, rest = (start or "").partition(":")
+    first, other = [*data.bases(start), None][:2] if start else (None, None)
+    if head in aligned.HEADS:
+        first = f"pairs:{rest}" if learns_from == "pairs" else None
+    names = [*DATASETS, *single, *classes, *pairs]
+    base = _menu("Data", f"{key}-data", names, first)
+    ways = _ways(base, learns_from)
+    index = list(ways).index(head) if head in ways else 0
+    label, kept = ("From ... to", base.partition(":")[0] == "pairs") if learns_from == "pairs" else ("Into", False)
+    way = st.selectbox(
+        label, ways, index, ways.__getitem__, key=f"{key}-{learns_from}-{'own' if kept else 'way'}",
+        persist_state="session",
+    )  # fmt: skip
+    if way == "domains":
+        others = [name for name in names if name != base]
+        return f"domains:{base}+{_menu('The other dataset', f'{key}-other', others, other if other != base else None)}"
+    return f"{way}:{base.removeprefix('pairs:')}"
+
+
+@st.cache_data(show_spinner=False, ttl=120)
+def _own_pairs(own: tuple[str, ...]) -> list[str]:
+    """Those of one's own datasets that are pairs: every file name is looked at."""
+    return intake.own_pairs()
+
+
+def _menu(label: str, key: str, names: list[str], start: str | None) -> str:
+    names = names + ([start] if start and start not in names else [])
     here = {name: data.is_present(name) for name in names}
 
-    def label(name: str) -> str:
+    def words(name: str) -> str:
         entry = DATASETS.get(name)
         size = "" if here[name] or not entry else f" ({entry.megabytes:,} MB to download)"
-        return (entry.title if entry else name.removeprefix("folder:")) + size
+        return (name.removeprefix("folder:") if name.startswith("folder:") else data.title(name)) + size
 
     index = names.index(start) if start else 0
-    return st.selectbox("Data", names, index, label, key=f"{key}-data", persist_state="session")
+    return st.selectbox(label, names, index, words, key=key, persist_state="session")
+
+
+def _ways(base: str, learns_from: str) -> dict[str, str]:
+    """What can be learned from this dataset: what stands before the colon of the name, and its words."""
+    if base.startswith("pairs:"):
+        return {head: aligned.way(f"{head}:{base.removeprefix('pairs:')}") for head in aligned.HEADS}
+    kind = "pairs" if learns_from == "pairs" else "styled"
+    colour = data.entry(base).channels == 3
+    found = {
+        head: recipe.task[0].upper() + recipe.task[1:]
+        for head, recipe in RECIPES.items()
+        if recipe.pairing == kind and (colour or head != "grey")
+    }
+    return found if learns_from == "pairs" else found | {"domains": "Another dataset"}
 
 
 def fetched(name: str) -> None:
@@ -146,12 +232,23 @@ def preview(name: str, size: int | None, channels: int | None) -> Facts:
     """A row of images of the dataset as they will be learned from. Raises UserError."""
     with st.spinner("Preparing the images", show_time=True):
         found = facts(name, size, channels)
-    show(found.preview, f"Images of {plain(name)}")
+    told = put_in_words(name, "validation")
+    show(found.preview, f"Images of {plain(data.title(name))}. {told}".strip())
     _, height, width = found.shape
-    kind = "colour" if found.shape[0] == 3 else "grey"
+    colour = "colour" if found.shape[0] == 3 else "grey"
+    kind = KIND_OF[data.pairing(name)]
+    what, each = "pairs" if kind == "pairs" else "images", " of each domain" if kind == "domains" else ""
     classes = f", {len(found.classes)} classes" if found.classes else ""
-    st.caption(f"{found.sizes[0]:,} {kind} images of {width} x {height} pixels to learn from{classes}.")
+    st.caption(
+        f"{found.sizes[0]:,} {colour} {what} of {width} x {height} pixels{each} to learn from{classes}. {told}".strip()
+    )
     return found
+
+
+def put_in_words(name: str, part: data.Part) -> str:
+    """What lies above what, in pictures of a part of a dataset made of others."""
+    kind = data.pairing(name)
+    return SHOWN.get("domains" if kind == "styled" and part == "train" else kind, "")
 
 
 def image_form(

@@ -9,6 +9,7 @@ import numpy as np
 import streamlit as st
 
 from genmodels import data, media
+from genmodels.families import FAMILIES
 from genmodels.figures import title
 from genmodels.runs import Run
 
@@ -18,6 +19,17 @@ THUMBNAIL = (220, 110)  # CSS pixels, width and height at most
 MARGIN = 5  # CSS pixels of paper round a grid: the page rounds its corners, and in the dark theme the sheet is seen
 PAIR = 72  # CSS pixels of an image before and after
 CELL = 48  # CSS pixels of one image in a grid, about
+# Pictures that belong together, from top to bottom; they go by the name of the second.
+ROWS = (("originals", "reconstructions"), ("inputs", "translations", "targets", "cycled"))
+ROW_WORDS = {
+    "originals": "test images above",
+    "reconstructions": "the model's copies below",
+    "inputs": "test images",
+    "translations": "what the model makes of them",
+    "targets": "what they should become",
+    "cycled": "what it makes of that on the way back",
+}
+IN_ROWS = {2: "in each pair of rows", 3: "in each three rows", 4: "in each four rows"}
 
 
 class Picture(NamedTuple):
@@ -75,10 +87,22 @@ def before_and_after(pairs: Iterable[tuple[Any, np.ndarray]]) -> None:
                 show(picture, "The same image as it is learned from")
 
 
+def couples(dataset: data.Dataset, part: data.Part, cell: int, rows: int, width: int, page: int = 0) -> Picture:
+    """Rows of sources, each above its row of images: in the part that is asked for, others on each page."""
+    _, columns, _ = layout(dataset.shape[2], cell, width)
+    sources, images = dataset.couples(part, columns * rows, page)
+    light = media.is_light_on_dark(sources)  # one rule for both: else a negative would look like its image
+    sets = [media.as_people_write(each, light) for each in (sources, images)]
+    return sheet(media.stacked(sets, columns), cell, False, 2 * rows, width)
+
+
 @st.cache_data(show_spinner=False, max_entries=64, ttl=120)
 def facts(name: str, size: int | None, channels: int | None) -> Facts:
-    """Shape, classes, numbers, and one image of each of ten classes. Raises UserError."""
+    """Shape, classes, numbers, and one image of each of ten classes, or a few pairs. Raises UserError."""
     dataset = data.load(name, size, channels)
+    if dataset.sources is not None:
+        picture = couples(dataset, "validation", 32, 1, 400)
+        return Facts(dataset.shape, dataset.classes, dataset.sizes, picture)
     labels = np.asarray(dataset.labels)
     _, first = np.unique(labels, return_index=True)
     chosen = np.sort(first)[:10] if len(first) > 1 else np.arange(min(10, len(labels)))
@@ -89,38 +113,68 @@ def facts(name: str, size: int | None, channels: int | None) -> Facts:
 
 
 def of_run(run: Run, name: str) -> dict[str, Picture]:
-    """The pictures in one .npz of a run, by name; reconstructions come under their originals. Raises UserError."""
+    """The pictures in one .npz of a run, by name; what belongs together stands in rows. Raises UserError."""
+    last = newest(run)
+    light = _light(str(run.path), last, _changed(run, last))
+    asked = "conditional" in FAMILIES[run.config.family].abilities  # its samples go round the classes
+    return _pictures(str(run.path), name, _changed(run, name), light, len(run.config.classes) if asked else 0)
+
+
+def _changed(run: Run, name: str) -> int:
     path = run.path / f"{name}.npz"
-    return _pictures(str(path), path.stat().st_mtime_ns if path.exists() else 0)
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def _images(path: str, name: str) -> dict[str, np.ndarray]:
+    arrays = Run(Path(path)).arrays(name)
+    return {name: array for name, array in arrays.items() if array.ndim == 4 and array.dtype == np.uint8}
 
 
 @st.cache_data(show_spinner=False, max_entries=256)
-def _pictures(path: str, changed: int) -> dict[str, Picture]:
-    file = Path(path)
-    folder = file.parent.parent if file.parent.name == "snapshots" else file.parent
-    arrays = Run(folder).arrays(str(file.relative_to(folder).with_suffix("")))
-    images = {name: array for name, array in arrays.items() if array.ndim == 4 and array.dtype == np.uint8}
-    if not images:
-        return {}
-    light = media.is_light_on_dark(images.get("originals", next(iter(images.values()))))
-    originals = images.pop("originals", None)
-    if paired := originals is not None and "reconstructions" in images:
-        _, columns, _ = layout(originals.shape[3], CELL, WIDTH)
-        whole = len(originals) // columns * columns or len(originals)
-        images["reconstructions"] = media.pairs(originals[:whole], images["reconstructions"][:whole], columns)
-    return {
-        name: sheet(array, CELL, light, 8)._replace(caption=described(name, paired)) for name, array in images.items()
-    }
+def _light(path: str, name: str, changed: int) -> bool:
+    """Whether the images of a run are light on dark: by real ones, else by the newest that it made."""
+    images = _images(path, name)
+    real = next((images[each] for each in ("originals", "inputs", *images) if each in images), None)
+    return real is not None and media.is_light_on_dark(real)
 
 
-def described(name: str, paired: bool) -> str:
-    """What a set of pictures is, in words; paired: copies come under their originals."""
-    copies = (
-        "in each pair of rows, test images above and the model's copies below" if paired else "copies of test images"
-    )
+@st.cache_data(show_spinner=False, max_entries=256)
+def _pictures(path: str, name: str, changed: int, light: bool, classes: int) -> dict[str, Picture]:
+    images, together = _images(path, name), {}
+    side = next((images[each].shape[3] for each in images), 1)
+    cell, width = in_columns(classes, side) if classes else (CELL, WIDTH)
+    for names in ROWS:
+        rows = {each: images.pop(each) for each in names if each in images}
+        if (shown := names[1]) in rows:
+            _, columns, _ = layout(rows[shown].shape[3], CELL, WIDTH)
+            whole = len(rows[shown]) // columns * columns or len(rows[shown])
+            several = len(rows) > 1
+            images[shown] = media.stacked([e[:whole] for e in rows.values()], columns) if several else rows[shown]
+            together[shown] = list(rows)
+    found = {}
+    for name, array in images.items():
+        kinds = together.get(name, [name])
+        picture = sheet(array, cell, light, 8 // len(kinds) * len(kinds), width)
+        found[name] = picture._replace(caption=described(name, kinds, classes if width < WIDTH else 0))
+    return found
+
+
+def in_columns(count: int, side: int) -> tuple[int, int]:
+    """Cell and width of a grid of so many columns; those of any other where it would be too wide."""
+    _, _, gap = layout(side, CELL, WIDTH)
+    factor = min(max(1, CELL // side), ((WIDTH + gap) // count - gap) // side)
+    return (factor * side, count * (factor * side + gap) - 1) if factor else (CELL, WIDTH)
+
+
+def described(name: str, rows: list[str], columns: int = 0) -> str:
+    """What a set of pictures is, in words; rows: what it stands in, from top to bottom; columns: one of each class."""
+    if len(rows) > 1:
+        return f"{title(name)}: {IN_ROWS[len(rows)]}, {', '.join(ROW_WORDS[each] for each in rows)}"
+    each = "; a column is a class, and a row is made from one noise" if columns else ""
     return {
-        "samples": "Samples: new images drawn from the same noise at each step",
-        "reconstructions": f"Reconstructions: {copies}",
+        "samples": f"Samples: new images drawn from the same noise at each step{each}",
+        "latest": "The generator as it is now; the samples above are by the average of its weights, which is steadier",
+        "reconstructions": "Reconstructions: copies of test images",
     }.get(name, title(name))
 
 
@@ -135,16 +189,17 @@ def newest(run: Run) -> str:
 @st.cache_data(show_spinner=False, max_entries=512)
 def _thumbnail(path: str, name: str, changed: int) -> Picture | None:
     arrays = Run(Path(path)).arrays(name)
-    images = arrays.get("samples", arrays.get("reconstructions"))
+    kinds = ("samples", "reconstructions", "translations")
+    images = next((arrays[each] for each in kinds if each in arrays), None)
     if images is None or not len(images):
         return None
     factor, _, gap = layout(images.shape[3], 28, THUMBNAIL[0])
     rows = max(1, THUMBNAIL[1] // (images.shape[2] * factor + gap))
-    return sheet(images, 28, media.is_light_on_dark(arrays.get("originals", images)), rows, THUMBNAIL[0])
+    light = media.is_light_on_dark(arrays.get("originals", arrays.get("inputs", images)))
+    return sheet(images, 28, light, rows, THUMBNAIL[0])
 
 
 def thumbnail(run: Run) -> Picture | None:
     """A few samples of a run, or copies where it has no samples, small; None before there are any. Raises UserError."""
     name = newest(run)
-    path = run.path / f"{name}.npz"
-    return _thumbnail(str(run.path), name, path.stat().st_mtime_ns if path.exists() else 0)
+    return _thumbnail(str(run.path), name, _changed(run, name))

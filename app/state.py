@@ -6,8 +6,8 @@ from typing import NoReturn
 
 import streamlit as st
 
+from genmodels import data
 from genmodels.config import UserError
-from genmodels.data import DATASETS
 from genmodels.runs import Run, by_id
 
 ROOT = Path(__file__).parent.parent
@@ -25,10 +25,11 @@ def go(page: str, **query: str) -> NoReturn:
 
 def data_changed(**query: str) -> NoReturn:
     """Open the Data page after a set came or went: another one of its name may have been looked at."""
-    from genmodels.inside import forget_all
+    from genmodels import inside, translation
 
     st.cache_data.clear()
-    forget_all()
+    inside.forget_all()
+    translation.forget_all()
     go("data", **query)
 
 
@@ -46,11 +47,24 @@ def run_in_address(key: str = "run") -> Run | None:
 def dataset_in_address() -> str | None:
     """The dataset that `?data=<name>` names: one of the registry, or one's own by its name. Else None."""
     wanted = st.query_params.get("data", "")
-    if wanted in DATASETS or re.fullmatch(r"folder:\w[\w .-]*", wanted):
+    if wanted and _without_path(wanted):
         return wanted
     if wanted:
         st.warning(f"There is no dataset '{plain(wanted[:60])}' here: choose one below.")
     return None
+
+
+def _without_path(name: str) -> bool:
+    """Of the registry, one's own by its name, or made of these."""
+    head, _, rest = name.partition(":")
+    if head in data.aligned.HEADS:
+        return _without_path(f"folder:{rest}")
+    if data.pairing(name) == "none":
+        return name in data.DATASETS or bool(re.fullmatch(r"folder:\w[\w .-]*(/\w[\w .-]*)?", name))
+    try:
+        return all(map(_without_path, data.bases(name)))
+    except UserError:
+        return False
 
 
 def refuse(error: UserError) -> NoReturn:

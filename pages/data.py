@@ -12,6 +12,8 @@ from genmodels.data import intake
 def sheets(name: str, side: int, depth: int, part: data.Part, page: int) -> tuple[list, dict, str]:
     """Class names with a picture each, images of the part in each class, and a sentence about all parts."""
     found = data.load(name, side, depth)
+    if found.sources is not None:
+        return [("", pictures.couples(found, part, 40, 4, pictures.WIDTH, page))], found.counts(part), found.summary
     groups = found.examples(part, pictures.layout(side, 40, pictures.WIDTH)[1], page)[:20]
     light = bool(groups) and media.is_light_on_dark(groups[0][1])
     return [(each, pictures.sheet(few, 40, light, 6)) for each, few in groups], found.counts(part), found.summary
@@ -20,7 +22,7 @@ def sheets(name: str, side: int, depth: int, part: data.Part, page: int) -> tupl
 def look() -> None:
     asked = state.dataset_in_address() or "digits"
     # Another key after each choice: else the browser's way back would meet the choice that led away.
-    name = controls.choose_dataset(f"look-{asked}-{st.session_state.setdefault('turn', 0)}", asked)
+    name = controls.choose_to_look(f"look-{asked}-{st.session_state.setdefault('turn', 0)}", asked)
     if name != asked:
         st.session_state["turn"] += 1
         st.query_params["data"] = name
@@ -37,8 +39,9 @@ def look() -> None:
             st.image(picture.address, state.plain(label) or None, picture.width, alt=f"Images {label}")
     if counts:
         st.altair_chart(figures.class_counts(list(counts)[:40], list(counts.values())[:40]), alt=summary)
-    st.caption(state.plain(summary) + (f" The chart counts the {part} part." if counts else ""))
-    if name in intake.own_datasets() and st.popover("Delete").button("Delete for good", help="Trained runs stay."):
+    words = f"{controls.put_in_words(name, part)} {state.plain(summary)}".strip()
+    st.caption(words + (f" The chart counts the {part} part." if counts else ""))
+    if intake.is_kept(name) and st.popover("Delete").button("Delete for good", help="Trained runs stay."):
         intake.delete(name)
         state.data_changed()
 
@@ -61,7 +64,7 @@ def bring() -> None:
     st.expander("Files to look at").dataframe(found.findings, hide_index=True)
     side, depth = controls.image_form(st.container(), f"own-{key}", "shapes", *found.native)
     pictures.before_and_after([(each.before, each.after) for each in intake.preview(given, found, side, depth)])
-    st.caption("Above as they are, below as a model sees them: the middle square, resized. Exact copies are left out.")
+    st.caption(found.becomes)
     title = st.text_input("Name", intake.suggested(given), max_chars=40)
     if st.button("Keep as a dataset", type="primary", disabled=bool(found.problem)):
         state.data_changed(data=intake.keep(given, found, title, False, st.progress(0.0).progress))

@@ -28,10 +28,7 @@ try:
     second, detail = st.columns([3, 2], gap="large")
     with first:
         asked = state.dataset_in_address()
-        dataset = controls.choose_dataset(f"{key}{asked or ''}", old.dataset if old else asked)
-        controls.fetched(dataset)
-        shown = st.container()
-        family = controls.choose_family(key, old.family if old else None)
+        dataset, family, shown = controls.choose(key, asked, (old.dataset, old.family) if old else None)
     basic = second.container()
     folded = second.expander("Fine-tuning", icon=":material/tune:")
     problems: list[str] = []

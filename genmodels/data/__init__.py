@@ -8,10 +8,10 @@ import difflib
 import numpy as np
 
 from genmodels.config import UserError
-from genmodels.data import cache, folders
+from genmodels.data import aligned, cache, folders, pairs
 from genmodels.data.builtin import DIGITS, OBJECTS, PEOPLE, Cifar10, Olivetti, open_digits
 from genmodels.data.celeba import CelebA
-from genmodels.data.dataset import PARTS, Dataset, Entry, Offline, Part, Report, Source, split
+from genmodels.data.dataset import PARTS, Dataset, Entry, Offline, Pairing, Part, Report, Source, split
 from genmodels.data.idx import Idx
 from genmodels.data.shapes import CLASSES as SHAPES
 from genmodels.data.shapes import open_shapes
@@ -21,15 +21,20 @@ __all__ = [
     "PARTS",
     "Dataset",
     "Entry",
+    "Pairing",
     "Part",
     "Report",
     "Source",
+    "bases",
     "download",
     "entry",
     "is_present",
     "load",
+    "pairing",
+    "title",
 ]
 
+HEADS = (*pairs.RECIPES, "domains", *aligned.HEADS)  # what stands before the colon of a dataset made of others
 SMALLEST, LARGEST = 8, 64  # pixels
 
 _CLOTHES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
@@ -57,24 +62,59 @@ def _silent(share: float, text: str) -> None:
 
 
 def entry(name: str) -> Entry:
-    """The entry of a registered name or of 'folder:PATH'; a UserError when there is none."""
-    if name.startswith(folders.PREFIX):
-        return folders.entry(name)
+    """The entry of a registered name, of 'folder:PATH', or of what is made of them; a UserError when there is none."""
     if name in DATASETS:
         return DATASETS[name]
+    head, colon, _ = name.partition(":")
+    if name.startswith(folders.PREFIX):
+        return folders.entry(name)
+    if head in aligned.HEADS and colon:
+        return aligned.entry(name)
+    if pairing(name) != "none":
+        return pairs.entry(name, [entry(each) for each in bases(name)])
+    if colon:
+        raise UserError(f"There is no recipe '{folders.plain(head)}'; there is: {', '.join(HEADS)}.")
     near = difflib.get_close_matches(name, DATASETS, n=1)
     hint = f"did you mean '{near[0]}'?" if near else "there is: " + ", ".join(DATASETS) + ", folder:PATH."
     raise UserError(f"There is no dataset '{folders.plain(name)}'; {hint}")
 
 
+def pairing(name: str) -> Pairing:
+    """What `sources` such a dataset has, as its name tells: see Dataset."""
+    head, colon, _ = name.partition(":")
+    if not colon or head not in HEADS:
+        return "none"
+    return pairs.RECIPES[head].pairing if head in pairs.RECIPES else "domains" if head == "domains" else "pairs"
+
+
+def bases(name: str) -> tuple[str, ...]:
+    """The datasets that a name is made of; itself when it is not made of others. Raises a UserError."""
+    return pairs.bases(name, DATASETS)
+
+
+def title(name: str) -> str:
+    """What a dataset is called, whether it is here or not: 'Edges of MNIST'."""
+    head, colon, rest = name.partition(":")
+    if name in DATASETS or not colon:
+        return DATASETS[name].title if name in DATASETS else name
+    if head in pairs.RECIPES:
+        return pairs.RECIPES[head].title.format(title(rest))
+    if head == "domains":
+        return " and ".join(map(title, pairs.parted(rest, DATASETS)))
+    last = rest.split("/")[-1] if rest.startswith(("/", "~")) else rest
+    return f"{last} ({'right to left' if head == 'pairs-back' else 'pairs'})" if head in aligned.HEADS else last
+
+
 def is_present(name: str) -> bool:
     """Whether `load` could read this dataset without the network; looks at files only. False for unknown names."""
-    if name.startswith(folders.PREFIX):
-        try:
-            return folders.path_of(name).is_dir()
-        except UserError:
-            return False
-    return name in DATASETS and DATASETS[name].store.present()
+    try:
+        if ":" not in name:
+            return name in DATASETS and DATASETS[name].store.present()
+        if name.partition(":")[0] in ("folder", *aligned.HEADS):
+            return folders.path_of(folders.PREFIX + name.partition(":")[2]).is_dir()
+        return pairing(name) != "none" and all(map(is_present, bases(name)))
+    except UserError:
+        return False
 
 
 def download(name: str, report: Report = _silent) -> None:
@@ -94,27 +134,45 @@ def load(
     later one reads it. Never downloads. Raises a UserError when the dataset is unknown, not here yet, or damaged.
     """
     known = entry(name)
+    if name.startswith(pairs.DOMAINS):
+        pairs.alike(name, [entry(each) for each in bases(name)], size, channels)
+        return pairs.joined(name, *(load(each, size, channels, seed, report) for each in bases(name)))
     size, channels = size or known.size, channels or known.channels
     if not SMALLEST <= size <= LARGEST or channels not in (1, 3):
         raise UserError(
             f"Images can have {SMALLEST} to {LARGEST} pixels a side and 1 or 3 channels, not {size} and {channels}."
         )
-    base = name
-    if isinstance(known.store, folders.Folder):
-        base = known.store.key()
-        cache.forget(known.store.cache_prefix(), keep=base)  # of the folder as it was before
+    recipe, form, report = pairs.recipe(name, channels), f"{size}x{channels}", report or _silent
+    (base,) = bases(name)
+    key = _key(base, known)
 
     def open_source() -> Source:
         if not known.store.present():
-            raise UserError(_absent(name, known))
+            raise UserError(_absent(base, known))
         return known.store.open(size, channels)
 
-    found = cache.prepared(f"{base}-{size}x{channels}", open_source, report or _silent)
+    found, made = cache.prepared(f"{key}-{form}", open_source, report), None
+    if recipe:  # in the order of what it is made of: both are split alike
+        head = name.partition(":")[0]
+        made = cache.prepared(f"{key}-{head}-{form}", lambda: pairs.changed(found, recipe), report).images
     sizes, order = split(len(found.images), found.official, seed)
     moved = np.flatnonzero(order != np.arange(len(order)))
-    for array in (found.images, found.labels, found.factors):
-        array[moved] = array[order[moved]]
-    return Dataset(name, found.images, found.labels, found.classes, sizes, found.factors, found.factor_names)
+    for array in (found.images, found.labels, found.factors, made):
+        if array is not None:
+            array[moved] = array[order[moved]]
+    dataset = Dataset(name, found.images, found.labels, found.classes, sizes, found.factors, found.factor_names)
+    if isinstance(known.store, aligned.Aligned):
+        return known.store.parted(dataset)
+    return dataset if made is None else pairs.with_sources(dataset, made, pairing(name))
+
+
+def _key(base: str, known: Entry) -> str:
+    """What the names of all caches made of a dataset begin with; those of a folder as it was before are removed."""
+    if not isinstance(known.store, folders.Folder):
+        return base
+    key = known.store.key()
+    cache.forget(known.store.cache_prefix(), keep=key)
+    return f"{key}-pairs" if isinstance(known.store, aligned.Aligned) else key
 
 
 def _absent(name: str, known: Entry) -> str:

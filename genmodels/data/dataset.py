@@ -10,6 +10,7 @@ from genmodels.data.pictures import fit_all
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
+Pairing = Literal["none", "pairs", "styled", "domains"]
 Report = Callable[[float, str], object]  # share done in [0, 1], and what is being done
 # images uint8 (n, C, H, W), labels int64 (n,), factors float32 (n, F)
 Block = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -23,6 +24,10 @@ class Dataset:
 
     images: uint8 (N, C, H, W), memory-mapped when large. labels: int64 (N,), all zero when there are no classes.
     factors: float32 (N, F), the true factors or attributes, one named column each; F may be 0.
+
+    sources: like images, what is translated into them, with source_labels. pairing: "pairs" when row i of both belongs
+    together; "styled" when it does in validation and test, while in training they are made of different images;
+    "domains" when it never does; "none" without sources.
     """
 
     name: str
@@ -32,6 +37,9 @@ class Dataset:
     sizes: tuple[int, int, int]  # images in train, validation, test
     factors: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     factor_names: tuple[str, ...] = ()
+    sources: np.ndarray | None = None
+    source_labels: np.ndarray | None = None
+    pairing: Pairing = "none"
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -71,6 +79,13 @@ class Dataset:
             if wanted:
                 groups.append((name, np.ascontiguousarray(self.images[first + chosen])))
         return groups
+
+    def couples(self, part: Part, count: int, page: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """`count` sources and the images beside them, uint8 (n, C, H, W), spread over a part, others on each page."""
+        size = self.sizes[PARTS.index(part)]
+        rows = (np.linspace(0, size, min(count, size), endpoint=False).astype(int) + page) % size
+        rows = rows + self.span(part).start
+        return np.ascontiguousarray(self.sources[rows]), np.ascontiguousarray(self.images[rows])  # type: ignore[index]
 
 
 @dataclass(frozen=True)

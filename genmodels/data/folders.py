@@ -52,10 +52,11 @@ def own_home() -> Path:
 
 
 def path_of(name: str) -> Path:
-    """The folder behind 'folder:PATH': an absolute path, or the name of a kept dataset. UserError without one."""
+    """The folder behind 'folder:PATH': an absolute path, a kept dataset or one class of it. UserError without one."""
     given = name.removeprefix(PREFIX).strip()
     path = Path(given).expanduser()
-    if "\0" in given or not given or (not path.is_absolute() and not re.fullmatch(r"[\w-][\w .-]*", given)):
+    own = re.fullmatch(r"[\w-][\w .-]*(/[\w-][\w .-]*)?", given)
+    if "\0" in given or not given or not (path.is_absolute() or own):
         raise UserError(
             f"'{plain(name)}' names no folder: write folder: and an absolute path, or a kept dataset's name."
         )

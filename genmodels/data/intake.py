@@ -6,7 +6,7 @@ import os
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +16,7 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from genmodels.config import UserError
-from genmodels.data import archives, cache, folders
+from genmodels.data import aligned, archives, cache, folders
 from genmodels.data.dataset import Report
 from genmodels.data.folders import File, Layout
 from genmodels.data.pictures import UnreadableError, decode, fit, in_blocks
@@ -64,6 +64,22 @@ class Intake:
         for picture in self.pictures:
             groups.setdefault(picture.digest, []).append(picture)
         return [tuple(group) for group in groups.values() if len(group) > 1]
+
+    @property
+    def side_by_side(self) -> bool:
+        """Whether each picture can be a pair: A|B."""
+        return bool(self.pictures) and all(aligned.wide(each.width, each.height) for each in self.pictures)
+
+    @cached_property
+    def partners(self) -> dict[str, int]:
+        """Of two folders with the same names: the number of each picture's pair. Empty where these are no pairs."""
+        lost = {aligned.stem(name) for name, _ in self.unreadable}
+        whole = [(each, stem) for each in self.pictures if (stem := aligned.stem(each.name)) not in lost]
+        sides = [sorted(stem for each, stem in whole if each.label == i) for i in range(len(self.classes))]
+        if len(sides) != 2 or sides[0] != sides[1] or len(set(sides[0])) < len(sides[0]):
+            return {}
+        numbers = {stem: number for number, stem in enumerate(sides[0])}
+        return {each.name: numbers[stem] for each, stem in whole}
 
     @property
     def problem(self) -> str | None:
@@ -118,6 +134,13 @@ class Intake:
         return side, 1 if shorts and all(picture.grey for picture in self.pictures) else 3
 
     @property
+    def becomes(self) -> str:
+        """What happens to each image when it is kept and learned from."""
+        square = "the middle square of each side" if self.side_by_side else "the middle square"
+        copies = "Only whole pairs are kept." if self.partners else "Exact copies are left out."
+        return f"Above as they are, below as a model sees them: {square}, resized. {copies}"
+
+    @property
     def findings(self) -> list[dict[str, str]]:
         """A table of the files to look at: their names and what is the matter with them."""
         rows = [{"file": name, "what": f"unreadable: {reason}"} for name, reason in self.unreadable]
@@ -140,7 +163,11 @@ class Intake:
             found.append("A class has no readable image.")
         elif counts and max(counts.values()) > 10 * min(counts.values()):
             found.append("The largest class has more than ten times the images of the smallest.")
-        if any(max(size) > 2 * min(size) for size in self.sizes):
+        if self.side_by_side or self.partners:
+            found.append(
+                "These look like pairs: kept, they can be learned from as pairs too, from one side to the other."
+            )
+        elif any(max(size) > 2 * min(size) for size in self.sizes):
             found.append("Some images are more than twice as long as wide: only their middle square is used.")
         return found
 
@@ -206,7 +233,9 @@ def preview(given: Given, intake: Intake, size: int, channels: int, count: int =
                 image = decode(by_name[picture.name].read())[0]
             except (UnreadableError, KeyError):
                 continue  # gone or changed since it was examined
-            shown.append(Shown(picture.name, np.asarray(image), fit(image, size, channels)))
+            parts = aligned.cut(image) if intake.side_by_side else (image,)
+            after = np.concatenate([fit(part, size, channels) for part in parts], 2)
+            shown.append(Shown(picture.name, np.asarray(image), after))
     return shown
 
 
@@ -227,7 +256,8 @@ def slug(title: str) -> str:
 def keep(given: Given, intake: Intake, title: str, copies: bool = True, report: Report | None = None) -> str:
     """Copy the readable images, shrunk to what training can use, into home()/own and return the dataset's name.
 
-    They are written as PNG under names of our own. copies: also exact duplicates. Raises a UserError when the name is
+    They are written as PNG under names of our own, the same for both of a pair. copies: also exact duplicates, except
+    that of two folders of pairs whole pairs are kept, and nothing else. Raises a UserError when the name is
     taken, there are too few images, or the disk is full; then nothing is left behind.
     """
     if intake.problem:
@@ -237,25 +267,26 @@ def keep(given: Given, intake: Intake, title: str, copies: bool = True, report: 
     if (own / name).exists():
         raise taken
     left_out = set() if copies else {picture.name for group in intake.duplicates for picture in group[1:]}
-    wanted = {picture.name for picture in intake.pictures} - left_out
+    everything = {picture.name: number for number, picture in enumerate(intake.pictures)}
+    numbers = intake.partners or {name: number for name, number in everything.items() if name not in left_out}
     with disk_errors("your images"), _opened(given) as files:
         own.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=own, prefix=".new-", ignore_cleanup_errors=True) as part:
-            _write(folders.layout(files), wanted, Path(part) / "images", report)
+            _write(folders.layout(files), numbers, Path(part) / "images", report)
             try:
                 os.rename(Path(part) / "images", own / name)
             except OSError:
                 if (own / name).exists():
                     raise taken from None
                 raise
-    return f"{folders.PREFIX}{name}"
+    return f"{'pairs:' if intake.partners or intake.side_by_side else folders.PREFIX}{name}"
 
 
-def _write(found: Layout, wanted: set[str], folder: Path, report: Report | None) -> None:
+def _write(found: Layout, numbers: Mapping[str, int], folder: Path, report: Report | None) -> None:
     places = [folder / name for name in _safe_names(found.classes)] or [folder]
     for place in places:
         place.mkdir(parents=True)
-    items = [(i, file, label) for i, (file, label) in enumerate(found.pictures) if file.name in wanted]
+    items = [(numbers[file.name], file, label) for file, label in found.pictures if file.name in numbers]
 
     def write(item: tuple[int, File, int]) -> int:
         i, file, label = item
@@ -296,11 +327,38 @@ def own_datasets() -> list[str]:
     return sorted(f"{folders.PREFIX}{path.name}" for path in kept if path.is_dir() and not path.name.startswith("."))
 
 
+def _as_folder(name: str) -> str:
+    head, _, rest = name.partition(":")
+    return f"{folders.PREFIX}{rest}" if head in aligned.HEADS else name
+
+
+def is_kept(name: str) -> bool:
+    """Whether this is a kept dataset, as images or as pairs."""
+    return _as_folder(name) in own_datasets()
+
+
+def own_pairs() -> list[str]:
+    """Kept datasets that can be learned as pairs: 'pairs:NAME'."""
+    return [
+        f"pairs:{name.removeprefix(folders.PREFIX)}"
+        for name in own_datasets()
+        if aligned.is_pairs(folders.path_of(name))
+    ]
+
+
+def own_classes() -> list[str]:
+    """The classes of kept datasets, each as a dataset of its own: 'folder:NAME/CLASS'."""
+    found = [path for name in own_datasets() for path in sorted(folders.path_of(name).iterdir()) if path.is_dir()]
+    return [f"{folders.PREFIX}{path.parent.name}/{path.name}" for path in found]
+
+
 def delete(name: str) -> None:
     """Remove a kept dataset and what was prepared from it. A UserError for anything that is not in home()/own."""
-    if name not in own_datasets():
+    if not is_kept(name):
         raise UserError(f"'{folders.plain(name)}' is not a kept dataset, so it is not deleted.")
-    path = folders.path_of(name)
+    path = folders.path_of(_as_folder(name))
+    made = [folders.Folder(each).cache_prefix() for each in (path, *filter(Path.is_dir, path.iterdir()))]
     with disk_errors("the list of datasets"), tempfile.TemporaryDirectory(dir=path.parent, prefix=".old-") as aside:
         os.rename(path, Path(aside) / "images")  # at once, so that no half of it is ever loaded
-    cache.forget(folders.Folder(path).cache_prefix())
+    for prefix in made:
+        cache.forget(prefix)

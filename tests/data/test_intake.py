@@ -396,7 +396,9 @@ def test_links_and_pipes_are_named_and_not_followed(tmp_path):
     assert len(data.load(f"folder:{folder}", 8).images) == 12
 
 
-@pytest.mark.parametrize("name", ["folder:", "folder:../x", "folder:a/b", "folder:.", "folder:a\0b", "folder:.hidden"])
+@pytest.mark.parametrize(
+    "name", ["folder:", "folder:../x", "folder:a/../b", "folder:a/b/c", "folder:.", "folder:a\0b", "folder:.hidden"]
+)
 def test_names_that_are_no_folder(name):
     assert not data.is_present(name)
     with pytest.raises(UserError, match="names no folder"):
