@@ -191,10 +191,11 @@ def evaluate(arguments: argparse.Namespace) -> None:
     if arguments.draws < 1 or arguments.images < 1:
         raise UserError("--draws and --images must be 1 or more.")
     run = runs.find(arguments.run)
-    test = Images.of(dataset_of(run.config), "test")
+    dataset = dataset_of(run.config)
     found = metrics.evaluate(
-        run.model, test, step=run.status().step, draws=arguments.draws, nll_images=arguments.images
-    )
+        run.model, Images.of(dataset, "test"), step=run.status().step, draws=arguments.draws,
+        nll_images=arguments.images, dataset=dataset,
+    )  # fmt: skip
     if arguments.json:
         print(json.dumps({name: metric._asdict() for name, metric in found.items()}, indent=1))
         return

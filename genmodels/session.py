@@ -4,14 +4,17 @@ import contextlib
 import math
 import os
 import pickle
+import struct
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from genmodels import data, training
+from genmodels.analysis.judge import Judge, judge_of
 from genmodels.analysis.metrics import Metric, evaluate
 from genmodels.analysis.snapshot import latent_space, snapshot
 from genmodels.config import UserError
@@ -27,6 +30,7 @@ SAY_EVERY = 0.25  # seconds between two words with the worker, at most
 POINT_EVERY = 0.25  # seconds between two points of the curves, at least
 SNAPSHOT_RATIO = 1.25  # from one kept snapshot to the next: ten in each decade of steps
 WATCHED_TEST_IMAGES = 1000  # of which the live test curve is the mean; the final figures take them all
+SAMPLES = 2000  # made for the final figures; `python -m genmodels evaluate` makes 10,000
 SHOWING = 0.02  # share of the time that may go into showing rather than training
 AT_FIRST = 0.3  # seconds of it that are granted at once: the first pictures are the ones people wait for
 
@@ -42,6 +46,32 @@ def dataset_of(config: RunConfig) -> data.Dataset:
     if dataset.shape != config.shape or dataset.classes != config.classes:
         raise UserError(f"The dataset '{config.dataset}' is no longer what this run was made for: start a new one.")
     return dataset
+
+
+def load_checkpoint(run: Run, state: training.State) -> dict[str, Any] | None:
+    """Set the state to the run's last checkpoint; what that holds, None where there is none. Raises UserError."""
+    path = run.path / "resume.pt"
+    if not path.exists():
+        return None
+    try:
+        # To the processor, where the state of a generator belongs; modules and optimisers move what is theirs.
+        saved: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        state.load(saved["training"])
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        LookupError,
+        ValueError,
+        OSError,
+        TypeError,
+        AttributeError,
+        struct.error,
+    ) as error:
+        raise UserError(
+            f"The checkpoint of run {run.id} is damaged, so it cannot go on: start it anew as a copy."
+        ) from error
+    return saved
 
 
 class Allowance:
@@ -70,9 +100,10 @@ class Session:
         self.threads = None if self.schedule.threads else ThreadChooser(most)
         torch.set_num_threads(self.schedule.threads or 1)
         self.device = training.choose_device(self.schedule.device)
-        dataset = dataset_of(self.config)
-        self.train_images = Images.of(dataset, "train", self.device)
-        self.test_images = Images.of(dataset, "test", self.device)
+        self.dataset = dataset_of(self.config)
+        self.judge = self._judge()
+        self.train_images = Images.of(self.dataset, "train", self.device)
+        self.test_images = Images.of(self.dataset, "test", self.device)
         self.watched = some(self.test_images, WATCHED_TEST_IMAGES)
         self.model = training.place(self.config.build(), self.device)
         self.state = training.State.new(self.model, self.config.seed)
@@ -84,26 +115,14 @@ class Session:
         self.allowance = Allowance()
         self.shown = self.noted = time.perf_counter()
 
+    def _judge(self) -> Judge | None:
+        """What reads samples as classes; a damaged one stops no training."""
+        with contextlib.suppress(UserError):
+            return judge_of(self.config.dataset, self.config.classes)
+        return None
+
     def _resume(self) -> None:
-        path = self.run.path / "resume.pt"
-        if path.exists():
-            try:
-                # To the processor, where the state of a generator belongs; modules and optimisers move what is theirs.
-                saved = torch.load(path, map_location="cpu", weights_only=True)
-                self.state.load(saved["training"])
-            except (
-                pickle.UnpicklingError,
-                RuntimeError,
-                EOFError,
-                LookupError,
-                ValueError,
-                OSError,
-                TypeError,
-                AttributeError,
-            ) as error:
-                raise UserError(
-                    f"The checkpoint of run {self.run.id} is damaged, so it cannot go on: start it anew as a copy."
-                ) from error
+        if saved := load_checkpoint(self.run, self.state):
             self.interval, self.seconds_before = saved["interval"], saved["seconds_before"]
             self.pending = [{name: loss.to(self.device) for name, loss in each.items()} for each in saved["pending"]]
         if self.status().share < 1:
@@ -140,8 +159,8 @@ class Session:
             **more,
         )
 
-    def _snapshot(self, name: str, compress: bool) -> None:
-        self.run.write_arrays(name, snapshot(self.model, self.watched, self.state.step), compress=compress)
+    def _snapshot(self, name: str, compress: bool, judge: Judge | None = None) -> None:
+        self.run.write_arrays(name, snapshot(self.model, self.watched, self.state.step, judge), compress=compress)
 
     def summarize(self) -> dict[str, Metric]:
         """Write the codes of the test images and the final figures. Short: 100 draws on 500 images for the NLL."""
@@ -149,7 +168,11 @@ class Session:
             space = latent_space(self.model, self.test_images, len(self.config.classes))
             if space:
                 self.run.write_arrays("latents", space)
-            found = evaluate(self.model, self.test_images, step=self.state.step, draws=100, nll_images=500)
+            asked = partial(evaluate, self.model, self.test_images, step=self.state.step, draws=100, nll_images=500)
+            try:
+                found = asked(dataset=self.dataset, samples=SAMPLES)
+            except UserError:  # a judge that cannot be read fails no training
+                found = asked()
         write_json(self.run.path / "summary.json", {name: metric._asdict() for name, metric in found.items()})
         return found
 
@@ -191,7 +214,7 @@ class Session:
             self._refuse_non_numbers(point["test"], step.number)
         self.run.append_metrics(point)
         if self._snapshot_due(step.number) or last:
-            self._snapshot(f"snapshots/{step.number}", compress=True)
+            self._keep(step.number, last)
         if always or (time.perf_counter() - self.shown > LIVE_EVERY and self.allowance.allows()):
             with self.allowance.spending():
                 self._snapshot("live", compress=False)
@@ -200,6 +223,12 @@ class Session:
             self.allowance = Allowance()  # the first look also pays for what is set up once
         self._choose_interval()
         return point["images_per_second"]
+
+    def _keep(self, step: int, last: bool) -> None:
+        """Keep a snapshot; a judge reads its samples where there is time for that, and at the end."""
+        judge = self.judge if last or self.allowance.allows() else None
+        with self.allowance.spending() if judge else contextlib.nullcontext():
+            self._snapshot(f"snapshots/{step}", compress=True, judge=judge)
 
     def _snapshot_due(self, step: int) -> bool:
         """Whether a rung of the ladder 1.25^k lies among this point's steps: the same however often the run stops."""

@@ -13,7 +13,7 @@ import math
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,6 +38,13 @@ from genmodels.training import Images, State, evaluating, place, scaled, total_s
 
 SHIPPED = Path(__file__).parents[1] / "zoo" / "judges"
 REPORTS = 100  # times that training says how far it is
+# How a styled image becomes one that its judge was trained on; what is not here is read as it is. uint8 (N, C, H, W).
+UNSTYLED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "inverted": lambda images: 255 - images,
+    "rotated": lambda images: np.rot90(images, -1, axes=(2, 3)),
+    # A full colour has one channel as bright as the grey image was, so the brightest is exact and the mean is not.
+    "coloured": lambda images: images.max(1, keepdims=True),
+}
 
 
 class Settings(Config):
@@ -98,6 +105,10 @@ class Network(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.body(x)).float()
 
+    def maps(self, x: Tensor) -> Tensor:
+        """What the last convolution sees: the body without its Flatten and Dropout. -> (N, F, h, w)."""
+        return self.body[:-2](x)
+
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {"judge": adam(self.parameters(), self.learning_rate)}
 
@@ -108,16 +119,37 @@ class Network(nn.Module):
 
 
 class Judge(NamedTuple):
-    """A trained network and what is known of it. Shared: never trained further or moved."""
+    """A trained network and what is known of it. Shared: never trained further or moved.
+
+    style: of the images that it is shown, a name in UNSTYLED; they are mapped back before it reads them.
+    """
 
     network: Network
     facts: Facts
+    style: str = ""
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """p(class | image). uint8 (N, C, H, W) of any size, grey or colour -> float32 (N, K)."""
+        return self.read(images)[1]
+
+    def features(self, images: np.ndarray) -> np.ndarray:
+        """The last convolution's maps after the ReLU, each averaged over its pixels. uint8 (N, C, H, W) -> (N, F).
+
+        float32; F is twice the width: 64 for mnist, digits and shapes, 96 for fashion-mnist.
+        """
+        return self.read(images)[0]
+
+    def read(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Both of the above for the price of one: features (N, F) and probabilities (N, K)."""
+        if self.style in UNSTYLED:
+            images = UNSTYLED[self.style](images)
+        features, probabilities = [], []
         with evaluating(self.network):
-            parts = torch.from_numpy(np.ascontiguousarray(images)).split(250)
-            return torch.cat([self.network(fitted(part, self.facts.shape)).softmax(1) for part in parts]).numpy()
+            for part in torch.from_numpy(np.ascontiguousarray(images)).split(250):
+                maps = self.network.maps(fitted(part, self.facts.shape))
+                features.append(maps.mean((2, 3)).float())
+                probabilities.append(self.network.head(maps.flatten(1)).float().softmax(1))
+        return torch.cat(features).numpy(), torch.cat(probabilities).numpy()
 
 
 def fitted(images: Tensor, shape: Shape) -> Tensor:
@@ -134,15 +166,26 @@ def judge_of(dataset: str, classes: tuple[str, ...]) -> Judge | None:
     """The judge that comes with the package or was trained here before; None where there is none for these classes, or
     where the images of a folder are no longer those that it was trained on.
 
+    Of pairs and domains made of other datasets it is the judge of what the images are made of, and maps a style back.
     Raises UserError where its weights are not those it was tested with.
     """
+    base, style = base_of(dataset)
     for folder in (SHIPPED, home() / "judges"):
-        told = folder / f"{_name(dataset)}.json"
+        told = folder / f"{_name(base)}.json"
         if told.exists():
             judge = _opened(told, told.stat().st_mtime_ns)
-            if judge.facts.classes == classes and _content(dataset) in (None, judge.facts.data):
-                return judge
+            if judge.facts.classes == classes and _content(base) in (None, judge.facts.data):
+                return judge._replace(style=style)
     return None
+
+
+def base_of(dataset: str) -> tuple[str, str]:
+    """The dataset that the images are made of, and their style, empty where they are as they were.
+
+    "inverted:mnist" -> "mnist", "inverted"; "edges:mnist" -> "mnist", ""; "domains:digits+mnist" -> "mnist", "".
+    """
+    head = dataset.partition(":")[0]
+    return data.bases(dataset)[-1], head if head in UNSTYLED else ""
 
 
 def train_judge(
@@ -153,8 +196,9 @@ def train_judge(
 ) -> Judge:
     """Train on the training images, test on the test images, write weights and facts. Raises UserError.
 
-    One seed and one machine give the same weights.
+    One seed and one machine give the same weights. Which dataset is read for pairs and domains: see `judge_of`.
     """
+    dataset, style = base_of(dataset)
     content, loaded = _content(dataset) or "", data.load(dataset)
     if len(loaded.classes) < 2:
         raise UserError(f"The dataset {dataset} has no classes, so there is nothing that a judge could read.")
@@ -175,7 +219,7 @@ def train_judge(
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / f"{_name(dataset)}.safetensors", lambda file: file.write(weights))
     write_json(folder / f"{_name(dataset)}.json", facts._asdict())
-    return Judge(network, facts)
+    return Judge(network, facts, style)
 
 
 def accuracy(judge: Judge, images: Images) -> float:

@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from genmodels.analysis.snapshot import codes, in_chunks
-from genmodels.families.contract import Posterior, abilities
+from genmodels.data.dataset import Dataset
+from genmodels.families.contract import Likelihood, abilities
 from genmodels.training import Images, evaluating, measure, scaled, some
 
 
@@ -22,7 +23,7 @@ class Metric(NamedTuple):
     floor: float | None = None
 
 
-def log_weights(model: Posterior, observed: Tensor, draws: int, generator: torch.Generator) -> Tensor:
+def log_weights(model: Likelihood, observed: Tensor, draws: int, generator: torch.Generator) -> Tensor:
     """log p(x|z) + log p(z) - log q(z|x) for z ~ q(z|x), nats. (N, C, H, W) -> (draws, N).
 
     Y. Burda, R. Grosse and R. Salakhutdinov (2016), Importance weighted autoencoders,
@@ -62,16 +63,29 @@ def active_units(means: Tensor, threshold: float = 0.01) -> int:
 
 
 def evaluate(
-    model: Any, test: Images, *, step: int = 0, draws: int = 500, nll_images: int = 1000, seed: int = 0
+    model: Any,
+    test: Images,
+    *,
+    step: int = 0,
+    draws: int = 500,
+    nll_images: int = 1000,
+    seed: int = 0,
+    dataset: Dataset | None = None,
+    samples: int = 10_000,
 ) -> dict[str, Metric]:
-    """Every number that the model's abilities allow, on test images."""
+    """Every number that the model's abilities allow, on test images.
+
+    dataset: what `test` is a part of; with it so many samples, or translations, are compared with real images.
+    """
+    from genmodels.analysis.fidelity import sample_metrics  # which needs what a Metric is
+
     n, can = len(test.images), abilities(model)
     found: dict[str, Metric] = {}
     if "encode" in can and "decode" in can:
         with evaluating(model):
             errors = in_chunks(lambda x: (model.decode(model.encode(x)) - x).square().mean((1, 2, 3)), test.images)
         found["reconstruction_error"] = Metric(torch.cat(errors).mean().item(), "squared error per pixel", "lower", n)
-    if "posterior" in can:
+    if "log_likelihood" in can:
         terms = measure(model, test, step, seed)
         for name in ("negative_elbo", "reconstruction", "kl"):
             better: Literal["lower", "neither"] = "lower" if name == "negative_elbo" else "neither"
@@ -80,10 +94,11 @@ def evaluate(
         nll, size = importance_sampled_nll(model, drawn, draws, seed)
         found["nll"] = Metric(nll, f"nats per image, {draws} draws", "lower", len(drawn))
         found["effective_sample_size"] = Metric(size, f"of {draws} draws", "higher", len(drawn))
+    if "posterior" in can:
         means = torch.from_numpy(codes(model, test.images)["means"])
         found["active_units"] = Metric(active_units(means), f"of {means.shape[1]} dimensions", "neither", n)
     if "classify" in can:
         with evaluating(model):
             guesses = torch.cat(in_chunks(lambda x: model.classify(x).argmax(1), test.images))
         found["accuracy"] = Metric((guesses == test.labels).float().mean().item(), "share of images", "higher", n)
-    return found
+    return found | (sample_metrics(model, dataset.name, dataset, samples, seed) if dataset else {})

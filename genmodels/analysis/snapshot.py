@@ -7,12 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genmodels.families.contract import Batch, abilities
+from genmodels.analysis.judge import Judge
+from genmodels.families.contract import abilities
 from genmodels.training import Images, evaluating, scaled
 
 SAMPLES = 64
 VIEWS = 16
 POINTS = 1000
+READ = 500  # samples that a judge reads
 
 
 def to_bytes(images: Tensor) -> np.ndarray:
@@ -57,19 +59,41 @@ def one_of_each(labels: Tensor, count: int) -> Tensor:
     return (rank * (int(labels.max()) + 1) + labels).argsort(stable=True)[:count]
 
 
-def snapshot(model: Any, test: Images, step: int) -> dict[str, np.ndarray]:
+def fixed_samples(model: Any, generator: torch.Generator) -> Tensor:
+    """Samples to be watched. -> (64, C, H, W).
+
+    Of a conditional model, the classes one after the other, round and round, with the same noise in each round: shown
+    in as many columns as there are classes, a column is a class and a row is a noise.
+    """
+    if "conditional" not in abilities(model):
+        return model.sample(SAMPLES, generator=generator)
+    order = torch.arange(SAMPLES, device=generator.device)
+    noise = torch.randn(SAMPLES, model.config.latent_size, generator=generator, device=generator.device)
+    return model.decode(noise[order // model.classes], order % model.classes)
+
+
+def read_as(model: Any, judge: Judge, generator: torch.Generator) -> np.ndarray:
+    """How many of 500 samples a judge reads as each class. -> int64 (K,)."""
+    read = judge.probabilities(to_bytes(model.sample(READ, generator=generator))).argmax(1)
+    return np.bincount(read, minlength=len(judge.facts.classes))
+
+
+def snapshot(model: Any, test: Images, step: int, judge: Judge | None = None) -> dict[str, np.ndarray]:
     """Pictures as uint8 (N, C, H, W), 'latents' (1000, L) with their 'labels', 'kl' (L,): what the model has of these.
 
-    The noise and the images are the same at every step, so that one can watch the same thing change.
+    The noise and the images are the same at every step, so that one can watch the same thing change. With a judge,
+    'read_as' (K,) of a model that plays against a discriminator.
     """
     generator = torch.Generator(test.images.device).manual_seed(0)
     chosen = one_of_each(test.labels, VIEWS)
     arrays: dict[str, np.ndarray] = {}
     with evaluating(model):
         if "sample" in abilities(model):
-            arrays["samples"] = to_bytes(model.sample(SAMPLES, generator=generator))
-        batch = Batch(scaled(test.images[chosen]), test.labels[chosen], generator, step)
+            arrays["samples"] = to_bytes(fixed_samples(model, generator))
+        batch = test.at(chosen).batch(generator, step)
         arrays |= {name: to_bytes(pictures) for name, pictures in model.views(batch).items()}
+        if judge and "sample" in abilities(model) and "d_fake" in model.LOSSES:
+            arrays["read_as"] = read_as(model, judge, generator)  # last: the noise of the others stays the same
     known = codes(model, test.images[:POINTS])
     if known:
         arrays |= {"latents": known["means"], "labels": test.labels[:POINTS].cpu().numpy()}
