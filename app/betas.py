@@ -55,7 +55,7 @@ def _name(runs: Sequence[Run]) -> str:
 def form() -> None:
     """Start a comparison, or put one together from runs that there are. Raises UserError."""
     anew, existing = st.tabs(["Train them", "Take runs you have"])
-    runs = look.able("posterior", "decode")
+    runs = look.able("log_likelihood", "decode")
     runs = [run for run in runs if experiment.has_beta(run)]
     with anew:
         _say_why_not(runs)

@@ -281,7 +281,7 @@ def _small(label: str, run: Run, image: int) -> None:
     light, copies, what = light_of(arrays), arrays["reconstructions"], "copies of test images"
     if "originals" in arrays:
         _, columns, _ = pictures.layout(copies.shape[3], 24, SMALL)
-        copies, what = media.pairs(arrays["originals"][:columns], copies[:columns], columns), "images and copies"
+        copies, what = media.stacked([arrays["originals"][:columns], copies[:columns]], columns), "images and copies"
     pictures.show(pictures.sheet(copies, 24, light, 2, SMALL), f"Reconstructions under beta {label}", what)
     pictures.show(pictures.sheet(arrays["samples"], 24, light, 3, SMALL), f"Samples under beta {label}", "samples")
     if found := traversal(run, image):

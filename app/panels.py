@@ -1,6 +1,7 @@
 """Draws a run: where it stands, its curves, its pictures, its latent dimensions."""
 
 import contextlib
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -8,13 +9,12 @@ import numpy as np
 import streamlit as st
 from streamlit.errors import StreamlitPageNotFoundError
 
-from app import pictures, settings, steering
+from app import game, pictures, settings, steering
 from app.controls import attempt
 from app.plan import duration
 from app.state import go, page_file, plain
-from genmodels import figures, jobs
+from genmodels import data, duel, figures, jobs
 from genmodels.config import UserError
-from genmodels.data import DATASETS
 from genmodels.families import FAMILIES
 from genmodels.runs import Run, RunConfig, Status
 from genmodels.steering import Turn
@@ -35,7 +35,9 @@ LOOKS = {
     "perturbation": ("Perturbation", ":material/tune:", {"encode", "decode"}),
     "transitions": ("Transitions", ":material/animation:", {"encode", "decode"}),
     "arithmetic": ("Arithmetic", ":material/calculate:", {"encode", "decode"}),
-    "beta": ("Beta", ":material/compare_arrows:", {"posterior", "decode"}),
+    "beta": ("Beta", ":material/compare_arrows:", {"log_likelihood", "decode"}),
+    "samples": ("Samples", ":material/auto_awesome:", {"sample"}),
+    "translate": ("Translate", ":material/translate:", {"translate"}),
 }
 NAT = "A nat is the natural unit of information: 1 nat = 1.44 bits."
 LATEST = -1  # on the time slider: the newest pictures, whatever their step
@@ -49,7 +51,8 @@ def heading(config: RunConfig) -> str:
 
 
 def dataset_title(name: str) -> str:
-    return DATASETS[name].title if name in DATASETS else plain(name.removeprefix("folder:").split("/")[-1])
+    """Edges of MNIST."""
+    return plain(data.title(name))
 
 
 def badge(status: Status) -> None:
@@ -69,6 +72,17 @@ def losses(run: Run) -> dict[str, str]:
     return FAMILIES[run.config.family].Model.LOSSES
 
 
+def together(run: Run) -> tuple[tuple[str, ...], ...]:
+    """The losses that share a chart: of networks that compete."""
+    return getattr(FAMILIES[run.config.family].Model, "CHARTS", ())
+
+
+def charts_of(run: Run) -> list[tuple[str, ...]]:
+    """The losses of each chart, the main one first."""
+    shared = {name: names for names in together(run) for name in names}
+    return list(dict.fromkeys(shared.get(name, (name,)) for name in losses(run)))
+
+
 def watch(run: Run) -> None:
     """The whole of a run, live while it is active: everything comes from its folder, so a reload changes nothing."""
     status = run.status()
@@ -79,6 +93,8 @@ def watch(run: Run) -> None:
         st.caption(f"{plain(changed[0].upper() + changed[1:])}; all else as by default.")
     # How often a fragment runs is settled when the whole page runs, so the page runs again when that should change.
     st.fragment(_watch, run_every=pace)(run, status.state, pace)
+    if together(run):
+        st.fragment(game.slow_motion)(run)
     settings.table(run.config, dataset_title(run.config.dataset))
 
 
@@ -124,24 +140,29 @@ def charts(
     step: int,
 ) -> None:
     """Pictures on the left, curves on the right, the other losses below."""
-    (main, unit), *others = losses(run).items() if told or status.active else [("", "")]
+    drawn = charts_of(run) if told or status.active else []
+    names = [name for name in seen if name != "reconstructions"] or ["reconstructions"]
+    beside = 2 if together(run) and len(names) > 1 else 1  # as many charts as are as high as the pictures
     left, right = st.columns(2, gap="large")
     with right:
-        if main:
+        if drawn:
             axes = Axes(*axes_form(), told, step, steering.turns_of(run))
-            curve(axes, main, unit, 330)
+            for number, each in enumerate(drawn[:beside]):
+                curve(axes, run, each, 240 if number else 330)
     with left:
-        pictures_of(run, seen, [name for name in seen if name != "reconstructions"] or ["reconstructions"])
+        pictures_of(run, seen, names)
+        if together(run):
+            game.balance(run, told, math.inf if step == LATEST else step)
     places = left, right = st.columns(2, gap="large")
     with left:
         if len(seen) > 1:
             pictures_of(run, seen, ["reconstructions"])
     with right:
         dimensions(run, status, arrays)
-    for number, (name, unit) in enumerate(others):
+    for number, each in enumerate(drawn[beside:]):
         places = st.columns(2, gap="large") if number % 2 == 0 else places
         with places[number % 2]:
-            curve(axes, name, unit, 240)
+            curve(axes, run, each, 240)
 
 
 def troubles(run: Run, status: Status, told: list[Point]) -> None:
@@ -297,15 +318,24 @@ def axes_form() -> tuple[str, bool]:
         return x, st.toggle("Logarithmic", key="curves-log")
 
 
-def curve(axes: Axes, name: str, unit: str, height: int) -> None:
-    """One loss, train and test told apart by dash as well as colour, and what it says."""
-    train, test = (series(axes.told, part, name, axes.x) for part in ("train", "test"))
-    st.markdown(f"**{figures.title(name)}**, {unit}", help=NAT if unit.startswith("nats") else None)
+def curve(axes: Axes, run: Run, names: tuple[str, ...], height: int) -> None:
+    """A chart of one loss, train and test told apart by dash as well as colour; or of several, in training."""
+    unit = losses(run)[names[0]]
+    lines = {part: {name: series(axes.told, part, name, axes.x) for name in names} for part in ("train", "test")}
+    alone, (name, *_) = len(names) == 1, names
+    st.markdown(f"**{' and '.join(map(figures.title, names))}**, {unit}", help=NAT if unit.startswith("nats") else None)
     chart = figures.live_curves(
-        {"train": train, "test": test}, x_title=axes.x, log=axes.log, cursor=axes.cursor,
-        marks=steering.marks(axes.turns, axes.told, axes.x), height=height,
+        {part: each[name] for part, each in lines.items()}
+        if alone
+        else {figures.title(name): each for name, each in lines["train"].items()},
+        x_title=axes.x, log=axes.log, cursor=axes.cursor, marks=steering.marks(axes.turns, axes.told, axes.x),
+        height=height, level=duel.EVEN if unit == "probability" and not alone else None,
     )  # fmt: skip
-    sentence = figures.curve_sentence(name, unit, train, test)
+    sentence = (
+        figures.curve_sentence(name, unit, lines["train"][name], lines["test"][name])
+        if alone
+        else duel.pair_sentence(names, unit, lines["train"], lines["test"])
+    )
     st.vega_lite_chart(chart, key=f"curve-{name}", alt=sentence.replace("**", ""))
     st.caption(sentence)
 
@@ -341,11 +371,17 @@ def final_figures(run: Run) -> None:
     if not found:
         return
     st.subheader("Measured on the test images")
+    judges: set[str] = set()
     with st.container(horizontal=True):
         for name, metric in found.items():
+            unit, _, rest = metric["unit"].partition(", judge")  # the same for all that were read by it
             better = "" if metric["better"] == "neither" else f" {metric['better'].capitalize()} is better."
-            with st.container(width=200, gap=None):
+            with st.container(width=165, gap=None):
                 nat = f" {NAT}" if metric["unit"].startswith("nats") else ""
                 help_ = f"Measured on {metric['n']:,} images.{better}{nat}"
-                st.metric(figures.title(name), figures.number(metric["value"], metric["unit"]), help=help_)
-                st.caption(plain(metric["unit"]))
+                st.metric(figures.title(name), figures.number(metric["value"], unit), help=help_)
+                floor = "" if metric["floor"] is None else f"; real images: {figures.number(metric['floor'])}"
+                st.caption(plain(unit + floor))
+                judges |= {f"judge{rest}"} if rest else set()
+    for each in sorted(judges):
+        st.caption(f"Read by a fixed classifier, the {plain(each)}.")

@@ -30,12 +30,12 @@ Mark = tuple[float, str]  # a place on the x axis, and what happened there
 Spec = dict[str, Any]  # a Vega-Lite chart; its datasets are data frames
 Data = pd.DataFrame | alt.NamedData
 
-_WORDS = {"elbo": "ELBO", "kl": "KL", "nll": "NLL"}
+_WORDS = {"elbo": "ELBO", "kl": "KL", "nll": "NLL", "d_real": "D(x)", "d_fake": "D(G(z))", "frechet": "Fréchet"}
 
 
 def title(name: str) -> str:
     """A name from the code as a person writes it: negative_elbo -> Negative ELBO."""
-    words = [_WORDS.get(word, word) for word in name.split("_")]
+    words = [_WORDS.get(word, word) for word in ([name] if name in _WORDS else name.split("_"))]
     return " ".join([words[0][0].upper() + words[0][1:], *words[1:]])
 
 
@@ -88,10 +88,11 @@ def live_curves(
     cursor: float | None = None,
     marks: Sequence[Mark] = (),
     height: int = 300,
+    level: float | None = None,
 ) -> Spec:
-    """`loss_curves` for a page that draws them every second: 2 ms instead of 30."""
-    frames, options = _curve_parts(lines, x_title, log, cursor, marks, height)
-    return _spec(_curves, frames, options)
+    """`loss_curves` for a page that draws them every second: 2 ms instead of 30. level: of probabilities, a line."""
+    frames, options = _curve_parts(lines, x_title, log and level is None, cursor, marks, height)
+    return _spec(_curves, frames, options | {"level": level})
 
 
 def _curve_parts(
@@ -115,16 +116,18 @@ def _told(marks: Sequence[Mark], x: np.ndarray) -> pd.DataFrame:
 
 
 def _curves(
-    lines: Data, cursor: Data, marks: Data, *, names: tuple[str, ...], x_title: str, scale: Any, few: bool, height: int
-) -> alt.LayerChart | alt.FacetChart:
-    y_scale = alt.Scale(type=scale, zero=False, nice=scale == "linear")
+    lines: Data, cursor: Data, marks: Data, *, names: tuple[str, ...], x_title: str, scale: Any, few: bool,
+    height: int, level: float | None = None,
+) -> alt.LayerChart | alt.FacetChart:  # fmt: skip
+    y_scale = alt.Scale(type=scale, zero=False, nice=scale == "linear") if level is None else alt.Scale(domain=[0, 1])
+    ticks = {"tickCount": 5} if level is None else {"values": [0, level, 1]}
     legend = alt.Legend(title=None, orient="top", symbolType="stroke", symbolSize=500, labelLimit=400, columns=2)
     line = (
         alt.Chart(lines)
         .mark_line(strokeWidth=2, clip=True, point=few)
         .encode(
             x=alt.X("x:Q", title=x_title, axis=alt.Axis(format=",~r", tickCount=5), scale=alt.Scale(nice=False)),
-            y=alt.Y("y:Q", title=None, scale=y_scale, axis=alt.Axis(tickCount=5, format=",.4~r")),
+            y=alt.Y("y:Q", title=None, scale=y_scale, axis=alt.Axis(format=",.4~r", **ticks)),
             color=alt.Color("line:N", scale=alt.Scale(domain=names, range=_cycle(COLOURS, names)), legend=legend),
             strokeDash=alt.StrokeDash("line:N", scale=alt.Scale(domain=names, range=_cycle(DASHES, names))),
         )
@@ -136,7 +139,12 @@ def _curves(
         .mark_text(angle=270, align="right", baseline="bottom", dx=-4, dy=-3, color="#888888")
         .encode(x="x:Q", y=alt.value(0), text="words:N")
     )
-    return alt.layer(line, rule, turned, words, _hover(line, x_title)).properties(height=height)
+    even = [] if level is None else [_level(level)]
+    return alt.layer(*even, line, rule, turned, words, _hover(line, x_title)).properties(height=height)
+
+
+def _level(y: float) -> alt.Chart:
+    return alt.Chart(alt.InlineData([{"y": y}])).mark_rule(strokeDash=[4, 4], color="#888888").encode(y="y:Q")
 
 
 def _spec(draw: Callable[..., Any], frames: Mapping[str, pd.DataFrame], options: Mapping[str, Any]) -> Spec:
@@ -188,7 +196,7 @@ def curve_sentence(name: str, unit: str, train: Series, test: Series) -> str:
         return "The first point comes after the first step."
     fresh = len(test[0]) and test[0][-1] >= 0.8 * train[0][-1]  # the test images are looked at less often
     which, (_, values) = ("Test", test) if fresh else ("Training", train)
-    text = f"{which} {_lower(title(name))}: **{number(values[-1], unit)} {unit}**"
+    text = f"{which} {lowered(title(name))}: **{number(values[-1], unit)} {unit}**"
     if len(values) > 1:
         word = "down from" if values[-1] < values[0] else "up from"
         text += f", {word} {number(values[0], unit)} at the start"
@@ -201,9 +209,10 @@ def curve_sentence(name: str, unit: str, train: Series, test: Series) -> str:
     return text + "."
 
 
-def _lower(text: str) -> str:
+def lowered(text: str) -> str:
+    """As it stands within a sentence."""
     first = text.split(" ")[0]
-    return text if first.isupper() else text[0].lower() + text[1:]
+    return text if first.isupper() or "(" in first else text[0].lower() + text[1:]
 
 
 def kl_bars(kl: np.ndarray, height: int = 180) -> alt.LayerChart | alt.FacetChart:
@@ -238,8 +247,7 @@ def _bars(data: Data, *, height: int) -> alt.LayerChart | alt.FacetChart:
             ],
         )
     )
-    limit = alt.Chart(alt.InlineData([{"y": CARRIES}])).mark_rule(strokeDash=[4, 4], color="#888888").encode(y="y:Q")
-    return alt.layer(bars, limit).properties(height=height)
+    return alt.layer(bars, _level(CARRIES)).properties(height=height)
 
 
 def kl_sentence(kl: np.ndarray) -> str:
@@ -249,12 +257,15 @@ def kl_sentence(kl: np.ndarray) -> str:
     return f"{active} of {len(kl)} latent dimensions carry more than {CARRIES:g} nats; {in_all} nats in all."
 
 
-def class_counts(names: Sequence[str], counts: Sequence[int], height: int = 220) -> alt.Chart:
-    """Images in each class."""
-    frame = pd.DataFrame({"class": list(names), "images": list(counts)})
+def class_counts(
+    names: Sequence[str], counts: Sequence[int], height: int = 220, marks: Sequence[float] | None = None
+) -> alt.LayerChart | alt.FacetChart:
+    """Images in each class; marks: a dash at so many."""
+    dashes = counts if marks is None else marks
+    frame = pd.DataFrame({"class": list(names), "images": list(counts), "mark": list(dashes)})
     colours = alt.Scale(domain=list(names), range=_cycle(COLOURS, names))
     axis = alt.Axis(labelAngle=0 if max(map(len, names), default=0) < 4 else -45, labelLimit=120, ticks=False)
-    return (
+    bars = (
         alt.Chart(frame)
         .mark_bar()
         .encode(
@@ -263,8 +274,9 @@ def class_counts(names: Sequence[str], counts: Sequence[int], height: int = 220)
             color=alt.Color("class:N", scale=colours, legend=None),
             tooltip=[alt.Tooltip("class:N"), alt.Tooltip("images:Q", format=",")],
         )
-        .properties(height=height)
     )
+    dash = bars.mark_tick(thickness=3, opacity=0.9).encode(y="mark:Q", color=alt.value("#888888"))
+    return alt.layer(bars, *([] if marks is None else [dash])).properties(height=height)
 
 
 def size_histogram(widths: Sequence[int], heights: Sequence[int], height: int = 220) -> alt.Chart:

@@ -44,18 +44,18 @@ def grid(images: np.ndarray, columns: int, scale: int = 1, pad: int = 1) -> np.n
     return picture[:, :, 0] if channels == 1 else picture
 
 
-def pairs(above: np.ndarray, below: np.ndarray, columns: int) -> np.ndarray:
-    """Two sets of images as alternating rows of a grid: `columns` of the first, then the same of the second.
+def stacked(sets: Sequence[np.ndarray], columns: int) -> np.ndarray:
+    """Sets of as many images as alternating rows of a grid: `columns` of the first, then the same of the next.
 
-    (N, C, H, W) twice -> (M, C, H, W), filled up with white where a row is not full.
+    (N, C, H, W) each -> (M, C, H, W), filled up with white where a row is not full.
     """
-    rows = -(-len(above) // columns)
-    sheet = np.full((rows, 2, columns, *above.shape[1:]), PAPER, np.uint8)
+    rows = -(-len(sets[0]) // columns)
+    sheet = np.full((rows, len(sets), columns, *sets[0].shape[1:]), PAPER, np.uint8)
     for row in range(rows):
-        for which, images in enumerate((above, below)):
+        for which, images in enumerate(sets):
             part = images[row * columns : (row + 1) * columns]
             sheet[row, which, : len(part)] = part
-    return sheet.reshape(-1, *above.shape[1:])
+    return sheet.reshape(-1, *sets[0].shape[1:])
 
 
 def png(image: np.ndarray) -> bytes:

@@ -49,7 +49,7 @@ def test_grid_refuses_what_is_no_stack_of_images(images: np.ndarray):
 
 def test_pairs_alternate_rows():
     above, below = np.full((5, 1, 1, 1), 1, np.uint8), np.full((5, 1, 1, 1), 2, np.uint8)
-    values = media.pairs(above, below, 3).ravel().tolist()
+    values = media.stacked([above, below], 3).ravel().tolist()
     assert values == [1, 1, 1, 2, 2, 2, 1, 1, 255, 2, 2, 255]
 
 

@@ -20,8 +20,10 @@ ORDER = [
     "runs",
     "steering",
     "inside",
+    "translation",
     "directions",
     "session",
+    "stepping",
     "worker",
     "jobs",
     "experiment",
@@ -97,5 +99,5 @@ def test_the_package_and_the_gallery_s_needs_come_without_torch() -> None:
 
 
 def test_every_module_of_the_package_has_its_place() -> None:
-    free = {"__init__", "__main__", "figures", "media", "zoo"}
+    free = {"__init__", "__main__", "duel", "figures", "media", "zoo"}
     assert {module(path) for path in SOURCES if room(path) == "genmodels"} <= set(ORDER) | free
