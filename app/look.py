@@ -1,5 +1,7 @@
 """What the pages that look inside share: which run is looked at, opened once for all visitors."""
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from app import cards, panels, state
@@ -8,11 +10,25 @@ from genmodels.families import FAMILIES
 from genmodels.inside import Inside, open_inside
 from genmodels.runs import Run, all_runs, shipped_runs
 
-VERBS = {"encode": "encode images", "decode": "decode codes", "posterior": "say how sure it is of a code"}
+VERBS = {
+    "encode": "encode images",
+    "decode": "decode codes",
+    "posterior": "say how sure it is of a code",
+    "sample": "make new images",
+    "translate": "translate images",
+}
 
 
 def run_to_look_at(*needs: str, key: str = "run") -> Inside:
-    """The run in the address, or the newest that can; a menu to change it. Ends the page where there is none."""
+    """As `choose`, with its latent space opened."""
+    return open_inside(choose(*needs, key=key))
+
+
+def choose(*needs: str, key: str = "run", otherwise: Callable[[], None] | None = None) -> Run:
+    """The run in the address, or the newest that can; a menu to change it. Ends the page where there is none.
+
+    otherwise: offers what to do where no run can; by default training one of the families that can.
+    """
     runs = able(*needs)
     asked = state.run_in_address(key)
     if asked and (missing := lacking(asked, needs)):
@@ -22,6 +38,9 @@ def run_to_look_at(*needs: str, key: str = "run") -> Inside:
             st.write("Choose one that can:")
         asked = None
     if not runs:
+        if otherwise:
+            otherwise()
+            st.stop()
         empty(needs)
     ids = [run.id for run in runs]
     if asked and asked.id not in ids:
@@ -32,7 +51,7 @@ def run_to_look_at(*needs: str, key: str = "run") -> Inside:
     )  # fmt: skip
     if st.query_params.get(key) != chosen:
         st.query_params[key] = chosen
-    return open_inside(runs[ids.index(chosen)])
+    return runs[ids.index(chosen)]
 
 
 def able(*needs: str) -> list[Run]:

@@ -20,6 +20,10 @@ st.navigation(
             st.Page(page_file("train"), title="Train", icon=":material/model_training:", url_path="train"),
             st.Page(page_file("data"), title="Data", icon=":material/photo_library:", url_path="data"),
         ],
+        "Generate": [
+            st.Page(page_file("samples"), title="Samples", icon=":material/auto_awesome:", url_path="samples"),
+            st.Page(page_file("translate"), title="Translate", icon=":material/translate:", url_path="translate"),
+        ],
         "Look inside": [
             st.Page(page_file("latent_map"), title="Latent map", icon=":material/scatter_plot:", url_path="latent-map"),
             st.Page(page_file("perturbation"), title="Perturbation", icon=":material/tune:", url_path="perturbation"),

@@ -29,8 +29,9 @@ _mount = st.components.v2.component(
 
 
 class Film(NamedTuple):
-    """One run on the tour. sheet: all frames as one picture, see `sheet_of`; height, width: of a frame. sentence: its
-    meter in words, for those who cannot see the strip. caption: what stands under the strip."""
+    """One run on the tour. sheet: all frames as one picture, see `sheet_of`; height, width: of a frame. meter: its
+    neighbours may be empty, (0,), where no codes of real images are known. sentence: the meter in words, for those who
+    cannot see the strip. caption: what stands under the strip."""
 
     name: str
     sheet: bytes

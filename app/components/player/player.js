@@ -167,10 +167,13 @@ function tell(run, about, frame) {
     const share = (c) => run.probabilities[frame * about.classes.length + c] / 255;
     lines.push(said, ...best.filter((c) => share(c) >= 0.01).map((c) => bar(about, c, share(c))));
   }
-  const near = make("p"), jump = make("p"), count = run.neighbours[frame];
-  near.textContent = `${count} real image${count === 1 ? "" : "s"} near`;
+  const jump = make("p"), count = run.neighbours[frame];
+  if (run.neighbours.length) {
+    lines.push(make("p"));
+    lines.at(-1).textContent = `${count} real image${count === 1 ? "" : "s"} near`;
+  }
   jump.textContent = `Jump ${run.jumps[frame].toFixed(1)} grey levels`;
-  run.said.replaceChildren(title, ...lines, near, jump);
+  run.said.replaceChildren(title, ...lines, jump);
 }
 
 function bar(about, c, share) {

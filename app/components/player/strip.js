@@ -1,5 +1,6 @@
 // What the meter says of every frame, from left to right: class probabilities stacked in class colours, with the name of
-// a class that is at neither end written where it leads; without a judge, how many real codes are near.
+// a class that is at neither end written where it leads; without a judge, how many real codes are near or, where
+// none are known, how far pixels jump.
 
 const TOP = 16, HEIGHT = 44; // CSS pixels: the names of the stops, and the columns under them
 
@@ -13,7 +14,7 @@ function drawStrip(canvas, run, about, frame) {
   pen.font = `12px ${style.getPropertyValue("--st-font") || "sans-serif"}`;
   const ink = style.color, step = width / about.count;
   if (run.probabilities) drawClasses(pen, run, about, step);
-  else drawNeighbours(pen, run, about, step);
+  else drawHeights(pen, run.neighbours.length ? run.neighbours : run.jumps, about, step);
   drawStops(pen, about, step, ink);
   pen.fillStyle = ink;
   pen.fillRect(Math.min(width - 2, (frame + 0.5) * step - 1), TOP, 2, HEIGHT);
@@ -56,11 +57,11 @@ function nameCrossing(pen, name, left, right) {
   pen.fillText(text, x, y);
 }
 
-function drawNeighbours(pen, run, about, step) {
-  const most = Math.max(1, ...run.neighbours);
+function drawHeights(pen, values, about, step) {
+  const most = Math.max(1, ...values);
   pen.fillStyle = about.colours[0];
-  run.neighbours.forEach((near, frame) => {
-    column(pen, frame, step, TOP + HEIGHT * (1 - near / most), (HEIGHT * near) / most);
+  values.forEach((value, frame) => {
+    column(pen, frame, step, TOP + HEIGHT * (1 - value / most), (HEIGHT * value) / most);
   });
 }
 
