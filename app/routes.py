@@ -2,9 +2,15 @@
 
     POST api/decode/<run>   float32 (n, L), little-endian  ->  uint8 (n, C, H, W), as the page shows images
     GET  api/images/<run>?ids=1,2,3&what=original          ->  uint8 (n, C, H, W); what: original or reconstruction
+    POST api/translate/<run>?direction=forward             uint8 (S, S), a drawing in dark ink on white, S 8 to 256
+                                                           ->  uint8 (n, C, H, W), as the page shows images: what the
+                                                               model reads, its translation, and that translated back
+                                                               where it goes both ways
 
 A refusal is one plain sentence with status 400. Runs are named by id, never by path.
 """
+
+import math
 
 import numpy as np
 import streamlit as st
@@ -16,6 +22,8 @@ from starlette.routing import Route
 from genmodels.config import UserError
 
 MOST = 512  # codes or images in one request
+SMALLEST, LARGEST = 8, 256  # pixels of a drawing's side
+TOO_MUCH = PlainTextResponse("That is more than one request may ask for.", 413)
 
 
 def address(what: str, run_id: str) -> str:
@@ -40,6 +48,21 @@ def decoded(run_id: str, body: bytes) -> bytes:
     return as_people_write(inside.decode(z), inside.light).tobytes()
 
 
+def translated(run_id: str, body: bytes, direction: str) -> bytes:
+    """See the head of the file. Raises UserError."""
+    from genmodels.media import as_people_write
+    from genmodels.runs import by_id
+    from genmodels.translation import open_translator
+
+    side = math.isqrt(len(body))
+    if side * side != len(body) or not SMALLEST <= side <= LARGEST:
+        raise UserError(f"Send a square drawing of {SMALLEST} to {LARGEST} pixels a side, one byte for each pixel.")
+    translator = open_translator(by_id(run_id))
+    seen = translator.read(np.frombuffer(body, np.uint8).reshape(side, side), direction, drawn=True)[None]
+    images = np.concatenate([seen, *translator.there_and_back(seen, direction)])
+    return as_people_write(images, translator.light).tobytes()
+
+
 def pictured(run_id: str, ids: str, what: str) -> bytes:
     """See the head of the file. Raises UserError."""
     from genmodels.inside import open_inside
@@ -56,12 +79,23 @@ def pictured(run_id: str, ids: str, what: str) -> bytes:
 
 
 async def _decode(request: Request) -> Response:
+    body = await _body(request, MOST * 256 * 4)
+    return TOO_MUCH if body is None else await _answer(decoded, request.path_params["run"], body)
+
+
+async def _translate(request: Request) -> Response:
+    body, direction = await _body(request, LARGEST**2), request.query_params.get("direction", "forward")
+    return TOO_MUCH if body is None else await _answer(translated, request.path_params["run"], body, direction)
+
+
+async def _body(request: Request, most: int) -> bytes | None:
+    """What was sent; None where it is more than `most` bytes."""
     body = b""
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MOST * 256 * 4:
-            return PlainTextResponse("That is more than one request may ask for.", 413)
-    return await _answer(decoded, request.path_params["run"], body)
+        if len(body) > most:
+            return None
+    return body
 
 
 async def _images(request: Request) -> Response:
@@ -76,4 +110,8 @@ async def _answer(function, *words) -> Response:  # type: ignore[no-untyped-def]
         return PlainTextResponse(str(error), 400)
 
 
-ROUTES = [Route("/api/decode/{run}", _decode, methods=["POST"]), Route("/api/images/{run}", _images)]
+ROUTES = [
+    Route("/api/decode/{run}", _decode, methods=["POST"]),
+    Route("/api/images/{run}", _images),
+    Route("/api/translate/{run}", _translate, methods=["POST"]),
+]

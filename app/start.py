@@ -1,4 +1,5 @@
-"""Where one starts from on the perturbation page: a test image, a sample, a centroid, a drawing or an upload.
+"""Where one starts from on the pages Perturbation and Translate: a test image, a sample, a centroid, a drawing or an
+upload.
 
 The address is the truth: `start`, with `image`, `seed`, `class` or `code`. Widgets are set from it and write to it.
 """
@@ -6,7 +7,7 @@ The address is the truth: `start`, with `image`, `seed`, `class` or `code`. Widg
 import base64
 import binascii
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -49,16 +50,22 @@ def choose_start(inside: Inside) -> Start | None:
     if st.session_state.get("perturb-run", inside.run.id) != inside.run.id:
         forget(*MOVED, "code")  # they are of the run that was looked at before
     st.session_state["perturb-run"] = inside.run.id
+    ways = {"test": _test, "prior": _prior, "centroid": _centroid, "drawing": _drawing, "upload": _upload}
+    return ways[choose_kind(KINDS)](inside)
+
+
+def choose_kind(kinds: Mapping[str, str]) -> str:
+    """One of these kinds of start, each with its name; where the address says none, a test image."""
     kind = st.query_params.get("start", "test")
-    if kind not in KINDS:
+    if kind not in kinds:
         st.warning("The link names no such start: here is a test image.")
         kind = "test"
     st.session_state["perturb-start"] = kind
     st.segmented_control(
-        "Start from", list(KINDS), required=True, key="perturb-start", format_func=KINDS.__getitem__,
+        "Start from", list(kinds), required=True, key="perturb-start", format_func=kinds.__getitem__,
         on_change=lambda: go(start=st.session_state["perturb-start"]),
     )  # fmt: skip
-    return {"test": _test, "prior": _prior, "centroid": _centroid, "drawing": _drawing, "upload": _upload}[kind](inside)
+    return kind
 
 
 def go(**where: object) -> None:
@@ -84,34 +91,37 @@ def whole(name: str, most: int, default: int) -> int:
 
 
 def _test(inside: Inside) -> Start:
-    chosen = whole("image", len(inside.images) - 1, 0)
-    label = int(inside.labels[chosen])
-    members = np.flatnonzero(inside.labels == label)
+    chosen, words = choose_image(inside.labels, inside.classes)
+    what = "test image" if inside.real else "model's copy of test image"
+    return Start(inside.means[chosen], inside.images[chosen], f"The {what} {words}")
+
+
+def choose_image(labels: np.ndarray, classes: Sequence[str]) -> tuple[int, str]:
+    """One of the images with these labels, (N,), by its class and its place in it. -> its number, and both in words."""
+    chosen = whole("image", len(labels) - 1, 0)
+    label = int(labels[chosen])
+    members = np.flatnonzero(labels == label)
     st.session_state["perturb-class"] = label
     st.session_state["perturb-number"] = int(np.searchsorted(members, chosen)) + 1
 
     def first_of_class() -> None:
-        go(start="test", image=np.flatnonzero(inside.labels == st.session_state["perturb-class"])[0])
+        go(start="test", image=np.flatnonzero(labels == st.session_state["perturb-class"])[0])
 
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        if len(inside.classes) > 1:
-            _choose_class(inside, first_of_class)
+        if len(classes) > 1:
+            _choose_class(labels, classes, first_of_class)
         st.number_input(
             f"Number (1 to {len(members):,})", 1, len(members), key="perturb-number", width=150,
             on_change=lambda: go(start="test", image=members[st.session_state["perturb-number"] - 1]),
         )  # fmt: skip
         _another(lambda: go(start="test", image=np.random.default_rng().choice(members)))
-    what = "test image" if inside.real else "model's copy of test image"
-    name = f" of class {plain(inside.classes[label])}" if len(inside.classes) > 1 else ""
-    number = st.session_state["perturb-number"]
-    return Start(inside.means[chosen], inside.images[chosen], f"The {what} {number} of {len(members):,}{name}")
+    name = f" of class {plain(classes[label])}" if len(classes) > 1 else ""
+    return chosen, f"{st.session_state['perturb-number']} of {len(members):,}{name}"
 
 
-def _choose_class(inside: Inside, on_change: Callable[[], None]) -> None:
-    there = [int(each) for each in np.unique(inside.labels)]
-    st.selectbox(
-        "Class", there, format_func=inside.classes.__getitem__, key="perturb-class", on_change=on_change, width=150
-    )
+def _choose_class(labels: np.ndarray, classes: Sequence[str], on_change: Callable[[], None]) -> None:
+    there = [int(each) for each in np.unique(labels)]
+    st.selectbox("Class", there, format_func=classes.__getitem__, key="perturb-class", on_change=on_change, width=150)
 
 
 def _another(on_click: Callable[[], None]) -> None:
@@ -142,7 +152,9 @@ def _centroid(inside: Inside) -> Start:
         st.warning(f"Class {name} has no test images, so it has no centroid: here is another.")
         label = int(there[0])
     st.session_state["perturb-class"] = label
-    _choose_class(inside, lambda: go(**{"start": "centroid", "class": st.session_state["perturb-class"]}))
+    _choose_class(
+        inside.labels, inside.classes, lambda: go(**{"start": "centroid", "class": st.session_state["perturb-class"]})
+    )
     count = int((inside.labels == label).sum())
     return Start(inside.centroids[label], None, f"The mean code of {count:,} images of {plain(inside.classes[label])}")
 
@@ -157,18 +169,26 @@ def _drawing(inside: Inside) -> Start | None:
 
 
 def _upload(inside: Inside) -> Start | None:
+    picture = uploaded()
+    if picture is None:
+        return _from_link(inside, "Choose a picture.")
+    return _encoded(inside, picture, "Your picture")
+
+
+def uploaded() -> np.ndarray | None:
+    """The picture that was given, uint8 (H, W, 3), or None before. Raises UserError for what is no picture."""
     given = st.file_uploader(
         "Any picture: its middle square is resized to what the model reads",
         [each.lower() for each in (*FORMATS, "jpg")],
         on_change=lambda: go(start="upload"), key="perturb-upload", max_upload_size=20,
     )  # fmt: skip
     if given is None:
-        return _from_link(inside, "Choose a picture.")
+        return None
     try:
         image, _ = decode(given.getvalue())
     except UnreadableError as error:
         raise UserError(f"The picture {given.name} cannot be read: {error}.") from None
-    return _encoded(inside, np.asarray(image.convert("RGB")), "Your picture")
+    return np.asarray(image.convert("RGB"))
 
 
 def _encoded(inside: Inside, picture: np.ndarray, words: str) -> Start:

@@ -261,7 +261,7 @@ def test_a_drawing_by_mouse_and_by_keys(server: str, page: Page, trained: Traine
 
 def test_inks_are_chosen_by_arrow_keys_and_read_by_name(page: Page) -> None:
     page.set_content(source(pad.HERE, "pad.html"))
-    module = base64.b64encode((SHARED + source(pad.HERE, "pad.js")).encode()).decode()
+    module = base64.b64encode((SHARED + source(pad.HERE, "pad.js", "live.js")).encode()).decode()
     inks = [(ink, pad.NAMES[ink]) for ink in INKS]
     page.evaluate(
         """async ([module, inks]) => {

@@ -4,6 +4,7 @@ import base64
 import binascii
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import streamlit as st
@@ -26,12 +27,31 @@ _pad = st.components.v2.component(
     "pad",
     html=source(HERE, "pad.html"),
     css=source(HERE, "pad.css"),
-    js=SHARED + source(HERE, "pad.js"),
+    js=SHARED + source(HERE, "pad.js", "live.js"),
 )
 
 
+class Live(NamedTuple):
+    """What a route makes of the drawing, shown beside it while one draws.
+
+    route: its address; it takes uint8 (S, S), dark ink on white. shape: of each image that it answers with. names: of
+    these images, in words. says: words before the difference in % between the first and the third, "" for none.
+    """
+
+    route: str
+    shape: tuple[int, int, int]
+    names: Sequence[str]
+    says: str = ""
+
+
 def pad(
-    label: str, *, key: str, inks: Sequence[str] = BLACK, pen: float = 0.1, on_drawn: Callable[[], None] = lambda: None
+    label: str,
+    *,
+    key: str,
+    inks: Sequence[str] = BLACK,
+    pen: float = 0.1,
+    on_drawn: Callable[[], None] = lambda: None,
+    live: Live | None = None,
 ) -> np.ndarray | None:
     """What was drawn: uint8 (224, 224, 3), or None while the paper is blank. Raises UserError for what is no picture.
 
@@ -46,6 +66,8 @@ def pad(
 
     named = [(ink, NAMES.get(ink, ink)) for ink in inks]
     data = {"side": SIDE, "inks": named, "pen": pen, "label": label, "picture": st.session_state.get(kept)}
+    if live:
+        data["live"] = live._asdict()
     _pad(key=key, data=data, on_picture_change=drawn)
     return read(st.session_state.get(kept))
 

@@ -1,7 +1,8 @@
 // A small drawing pad: dark ink on white paper, by mouse, finger, pen or keyboard.
 //
 // strokes: [{ink, width, points: [[x, y], ...]}] in pixels of the canvas; the picture is drawn anew from them, so that
-// a stroke can be taken back. After each stroke the page gets the picture as a PNG data address.
+// a stroke can be taken back. After each stroke the page gets the picture as a PNG data address. Where the page names a
+// route, live.js shows what it makes of the drawing while one draws.
 
 const WIDTHS = [0.5, 0.75, 1, 1.4, 2]; // of the usual pen
 const MOVE = 0.03; // of the side, for one press of an arrow key
@@ -11,15 +12,16 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 export default function (component) {
   const root = component.parentElement.querySelector(".pad");
   const pad = (root.pad ??= begin(root, component.data));
-  pad.component = component;
+  Object.assign(pad, { component, usual: component.data.pen * component.data.side }); // strokes keep their width
+  follow(pad, component.data.live);
 }
 
 function begin(root, data) {
-  const canvas = root.querySelector("canvas");
+  const canvas = root.querySelector(".paper");
   const pad = { root, canvas, side: data.side, strokes: [], before: null, stroke: null, pen: [data.side / 2, data.side / 2] };
   canvas.width = canvas.height = data.side;
   canvas.setAttribute("aria-label", `${data.label}. Arrow keys move the pen, with Shift held it draws.`);
-  Object.assign(pad, { ink: data.inks[0][0], usual: data.pen * data.side });
+  pad.ink = data.inks[0][0];
   if (data.inks.length > 1) addInks(pad, data.inks);
   canvas.onpointerdown = (event) => down(pad, event);
   canvas.onpointermove = (event) => {
@@ -48,6 +50,7 @@ function recall(pad, address) {
   picture.onload = () => {
     pad.before = picture;
     draw(pad);
+    ask(pad);
   };
   picture.src = address;
 }
@@ -100,6 +103,7 @@ function add(pad, ...points) {
   pad.stroke.points.push(...points);
   pad.pen = points.at(-1);
   draw(pad);
+  ask(pad);
 }
 
 function lift(pad) {
@@ -127,13 +131,14 @@ function clear(pad) {
 function change(pad, what) {
   what();
   draw(pad);
+  ask(pad);
   tell(pad);
 }
 
 function draw(pad) {
   const paper = pad.canvas.getContext("2d");
   ink(pad, paper);
-  for (const [name, off] of [["undo", !pad.strokes.length], ["clear", !pad.strokes.length && !pad.before]]) {
+  for (const [name, off] of [["undo", !pad.strokes.length], ["clear", blank(pad)]]) {
     pad.root.querySelector(`.${name}`).disabled = off;
   }
   if (pad.canvas.matches(":focus-visible")) cross(pad, paper);
@@ -164,9 +169,15 @@ function tell(pad) {
   clearTimeout(pad.resting);
   pad.resting = setTimeout(() => {
     if (!pad.root.isConnected || pad.stroke) return;
-    const blank = !pad.strokes.length && !pad.before;
-    const copy = Object.assign(document.createElement("canvas"), { width: pad.side, height: pad.side });
-    ink(pad, copy.getContext("2d"));
-    pad.component.setStateValue("picture", blank ? null : copy.toDataURL("image/png"));
+    pad.component.setStateValue("picture", blank(pad) ? null : clean(pad).toDataURL("image/png"));
   }, REST);
+}
+
+const blank = (pad) => !pad.strokes.length && !pad.before;
+
+// The picture without the mark of the pen, on a canvas that is read from.
+function clean(pad) {
+  pad.copy ??= Object.assign(document.createElement("canvas"), { width: pad.side, height: pad.side });
+  ink(pad, pad.copy.getContext("2d", { willReadFrequently: true }));
+  return pad.copy;
 }
