@@ -9,7 +9,7 @@ run: .venv/app
 	$(BIN)/python -m streamlit run streamlit_app.py
 
 test: .venv/dev lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: .venv/dev
 	$(BIN)/ruff check .

@@ -1,5 +1,7 @@
 """Shared: an empty home for every test, digits to train on, and runs made by really training."""
 
+import hashlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,14 +60,30 @@ def new_run() -> Callable[..., runs.Run]:
     return make
 
 
+@pytest.fixture(scope="session")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where `trained` keeps one run of each settings."""
+    return tmp_path_factory.mktemp("kept")
+
+
 @pytest.fixture
-def trained(new_run: Callable[..., runs.Run]) -> Callable[..., runs.Run]:
-    """Make a run and train it to its end in this process."""
+def trained(new_run: Callable[..., runs.Run], kept: Path) -> Callable[..., runs.Run]:
+    """Make a run and train it to its end in this process; the next one of the same settings gets a copy of its files.
+
+    Who patches what training does, or wants to see the same trained twice, makes a `new_run` and trains it.
+    """
 
     def make(*args: object, **settings: object) -> runs.Run:
         run = new_run(*args, **settings)
+        same = run.config.model_dump_json(exclude={"created"})
+        of_it = kept / hashlib.sha256(same.encode()).hexdigest()
+        if of_it.exists():
+            shutil.copytree(of_it, run.path, copy_function=shutil.copyfile, dirs_exist_ok=True)
+            return run
         for _ in run_to_end(run):
             pass
+        if run.config.dataset in data.DATASETS:  # a folder may hold other images in the next test
+            shutil.copytree(run.path, of_it, ignore=shutil.ignore_patterns("config.json"))
         return run
 
     return make

@@ -85,18 +85,19 @@ def test_a_turn_at_the_first_step_is_the_knob_itself(new_run) -> None:
 
 
 def test_after_kill_9_a_steered_run_is_the_one_that_never_stopped(new_run) -> None:
-    plan = {"budget": 6000, "log_every": 25, **SMALL}
-    killed = new_run(**plan)
+    plan = {"budget": 2500, "log_every": 25, **SMALL}
+    killed, least = new_run(**plan), 100
     jobs.start(killed)
     turns = [{"beta": 8.0}, {"learning_rate": 0.0005}, {"beta": 0.5}]
     for number, values in enumerate(turns):
-        wait_until(lambda number=number: killed.status().step >= 300 * (number + 1))
+        wait_until(lambda least=least: killed.status().step >= least)
         steering.turn(killed, values)
         wait_until(lambda number=number: len(steering.record(killed)) == number + 1)
         if number != 1:  # before any later checkpoint: the record alone knows of the turn
             os.kill(killed.status().pid, signal.SIGKILL)
             wait_until(in_state(killed, "failed"), 5)
             jobs.resume(killed)
+        least = killed.status().step + 100  # farther than a worker had come, however late the kill was
     wait_until(in_state(killed, "finished"))
     assert [each.values for each in steering.record(killed)] == turns
     whole = new_run(**plan)

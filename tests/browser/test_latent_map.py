@@ -1,9 +1,12 @@
 """The latent map as a person uses it: points on the screen, pictures on hover, a lasso, a click on nothing, keys."""
 
+import base64
+import io
 import re
 
 import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from app.terms import LINKED
@@ -16,8 +19,7 @@ from tests.bench_map import GRAPHICS
 # All pixels of the points' canvas, without those under it or over it.
 PIXELS = """stage => { const from = stage.querySelector('canvas'), to = document.createElement('canvas');
     [to.width, to.height] = [from.width, from.height]; const pen = to.getContext('2d');
-    stage.getRootNode().querySelector('.map').scatter.draw(); pen.drawImage(from, 0, 0);
-    return [from.width, from.height, ...pen.getImageData(0, 0, from.width, from.height).data]; }"""
+    stage.getRootNode().querySelector('.map').scatter.draw(); pen.drawImage(from, 0, 0); return to.toDataURL(); }"""
 TILE = """canvas => [canvas.width, ...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data]"""
 
 
@@ -33,8 +35,8 @@ def opened(page: Page, server: str, run: Run, **query: str) -> Locator:
 
 def pixels(stage: Locator) -> np.ndarray:
     """RGBA of the points' canvas. (H, W, 4)."""
-    width, height, *values = stage.evaluate(PIXELS)
-    return np.array(values, np.uint8).reshape(height, width, 4)
+    png = stage.evaluate(PIXELS).partition(",")[2]
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(png))).convert("RGBA"))
 
 
 def places(stage: Locator, inside: Inside) -> np.ndarray:
@@ -251,7 +253,7 @@ def test_fingers_scroll_move_draw_and_magnify(server: str, browser: Browser, tra
 
 
 def test_the_replay_moves_the_points_and_ends_where_they_are(server: str, page: Page, trained) -> None:
-    run = trained(budget=100, log_every=1)
+    run = trained(budget=20, log_every=1)
     stage = opened(page, server, run)
     late = pixels(stage)
     slider = page.locator(".replay input")

@@ -1,0 +1,139 @@
+"""`make adversarial`: what the adversarial families are held to, trained again with three seeds on two cores.
+
+Read by the fixed judge of each dataset, 10,000 samples, test images; the floor is what real images score.
+
+    python -m tests.adversarial [--only gan conditional-gan pix2pix cyclegan] [--data mnist] [--seeds 3] [--epochs N]
+"""
+
+import argparse
+import time
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from genmodels import data
+from genmodels.analysis.fidelity import sample_metrics
+from genmodels.config import Schedule, UserError
+from genmodels.families import FAMILIES, build
+from genmodels.families.contract import Batch, Update
+from genmodels.session import cores
+from genmodels.threads import ThreadChooser
+from genmodels.training import Images, State, place, train
+
+
+class TutorialGAN(nn.Module):
+    """The DCGAN of the tutorials, at 28 pixels: batch normalisation in both, neither spectral norm nor average.
+
+    A. Radford, L. Metz and S. Chintala (2016), https://arxiv.org/abs/1511.06434, as it is usually written: transposed
+    convolutions, real and made images through D one after the other, Adam with 2e-4 and 0.5, weights from N(0, 0.02).
+    """
+
+    LOSSES: ClassVar = {"discriminator": "nats per image", "generator": "nats per image"}
+
+    def __init__(self, latent_size: int = 64, width: int = 32) -> None:
+        super().__init__()
+        self.latent_size = latent_size
+        self.generator = nn.Sequential(
+            nn.ConvTranspose2d(latent_size, 2 * width, 7, bias=False), nn.BatchNorm2d(2 * width), nn.ReLU(),
+            nn.ConvTranspose2d(2 * width, width, 4, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(),
+            nn.ConvTranspose2d(width, 1, 4, 2, 1, bias=False), nn.Tanh(),
+        )  # fmt: skip
+        self.discriminator = nn.Sequential(
+            nn.Conv2d(1, width, 4, 2, 1, bias=False), nn.LeakyReLU(0.2),
+            nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False), nn.BatchNorm2d(2 * width), nn.LeakyReLU(0.2),
+            nn.Conv2d(2 * width, 1, 7, bias=False), nn.Flatten(0),
+        )  # fmt: skip
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.normal_(module.weight, 0, 0.02)
+            elif isinstance(module, nn.BatchNorm2d):
+                nn.init.normal_(module.weight, 1, 0.02)
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {
+            name: torch.optim.Adam(getattr(self, name).parameters(), 2e-4, (0.5, 0.999), fused=True)
+            for name in ("discriminator", "generator")
+        }
+
+    def make(self, n: int, generator: torch.Generator | None) -> Tensor:
+        return self.generator(torch.randn(n, self.latent_size, 1, 1, generator=generator))
+
+    def sample(self, n: int, labels: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+        return (self.make(n, generator) + 1) / 2
+
+    def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
+        made = self.make(len(batch.images), batch.generator)
+        real, fake = self.discriminator(2 * batch.images - 1), self.discriminator(made.detach())
+        ones, zeros = torch.ones_like(real), torch.zeros_like(real)
+        loss = F.binary_cross_entropy_with_logits(real, ones) + F.binary_cross_entropy_with_logits(fake, zeros)
+        update(loss, "discriminator")
+        goal = F.binary_cross_entropy_with_logits(self.discriminator(made), ones)
+        update(goal, "generator")
+        return {"discriminator": loss.detach(), "generator": goal.detach()}
+
+
+BATCH_SIZE = 64  # as the tutorials have it: of the same images, twice the updates of 128
+# What is trained: name, family (None: the tutorial's), dataset before the colon, knobs that are not the default, epochs
+RUNS: dict[str, list[tuple[str, str | None, str, dict[str, Any], float]]] = {
+    "gan": [("GAN", "gan", "", {}, 6), ("tutorial GAN", None, "", {}, 6)],
+    "conditional-gan": [("conditional GAN", "conditional-gan", "", {}, 6)],
+    "pix2pix": [
+        ("pix2pix", "pix2pix", "edges:", {}, 4),
+        ("plain L1 U-Net", "pix2pix", "edges:", {"adversarial": 0.0}, 4),
+    ],
+    "cyclegan": [("CycleGAN", "cyclegan", "coloured:", {}, 4)],
+}
+
+
+def measured(family: str | None, dataset: str, knobs: dict[str, Any], seed: int, epochs: float, n: int) -> dict:
+    """Train one model and measure it: metric -> value, with the floor where there is one. Raises UserError."""
+    loaded = data.load(dataset)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model: nn.Module = TutorialGAN()
+    if family:
+        model = build(family, FAMILIES[family].Config.of(knobs), loaded.shape, len(loaded.classes), seed)
+    place(model, torch.device("cpu"))
+    chooser = ThreadChooser(cores())
+    schedule = Schedule(budget=epochs, unit="epochs", batch_size=BATCH_SIZE, decay="cosine" if family else "constant")
+    began = time.perf_counter()
+    for step in train(model, Images.of(loaded, "train"), schedule, State.new(model, seed)):
+        chooser.tick(step.seconds, step.number)
+    seconds = time.perf_counter() - began
+    found = sample_metrics(model, dataset, loaded, n, seed)
+    print(f"    seed {seed}: {seconds:.0f} s", {name: round(each.value, 4) for name, each in found.items()}, flush=True)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="*", choices=RUNS, default=list(RUNS))
+    parser.add_argument("--data", nargs="*", default=["mnist", "fashion-mnist"])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epochs", type=float)
+    parser.add_argument("--samples", type=int, default=10_000)
+    asked = parser.parse_args()
+    for dataset in asked.data:
+        for name, family, prefix, knobs, epochs in (run for group in asked.only for run in RUNS[group]):
+            epochs = asked.epochs or epochs
+            print(f"\n{name} on {prefix}{dataset}, {epochs:g} epochs, {asked.seeds} seeds: minimum / mean / maximum")
+            all_found = [
+                measured(family, prefix + dataset, knobs, seed, epochs, asked.samples) for seed in range(asked.seeds)
+            ]
+            for metric, (_, unit, better, n, floor) in all_found[0].items():
+                values = [found[metric].value for found in all_found]
+                told = f"floor {floor:.4f}, " if floor is not None else ""
+                print(
+                    f"  {metric:24} {min(values):9.4f} / {sum(values) / len(values):9.4f} / {max(values):9.4f}"
+                    f"  {told}{better} is better, {unit}, n = {n:,}",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        raise SystemExit(str(error)) from None
