@@ -220,9 +220,16 @@ def _of_dataset(run: Run, loaded: data.Dataset) -> Translator:
 
 
 def _of_snapshot(run: Run) -> Translator:
-    """What a run kept of its images is enough to know what they look like."""
+    """What a run kept of its images is enough to know what they look like; a run that came with the package has none,
+    and then what it made of them stands in."""
     steps = run.snapshots()
     kept = run.arrays(f"snapshots/{steps[-1]}") if steps else {}
+    recipe = pairs.RECIPES.get(run.config.dataset.partition(":")[0])
+    if "inputs" not in kept and "translations" in kept and ("cycled" in kept or recipe):
+        made = kept["translations"]
+        kept["inputs"] = (
+            np.ascontiguousarray(recipe.change(made, 0)) if "cycled" not in kept and recipe else kept["cycled"]
+        )
     if not {"inputs", "translations"} <= set(kept):
         raise UserError(f"The dataset of run {run.id} is not on this machine: fetch it on the Data page.")
     partners = "targets" in kept

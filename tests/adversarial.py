@@ -7,7 +7,7 @@ Read by the fixed judge of each dataset, 10,000 samples, test images; the floor 
 
 import argparse
 import time
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from genmodels import data
 from genmodels.analysis.fidelity import sample_metrics
+from genmodels.analysis.metrics import Metric
 from genmodels.config import Schedule, UserError
 from genmodels.families import FAMILIES, build
 from genmodels.families.contract import Batch, Update
@@ -74,33 +75,61 @@ class TutorialGAN(nn.Module):
         return {"discriminator": loss.detach(), "generator": goal.detach()}
 
 
+class Nothing(nn.Module):
+    """Gives back what it is given: what a translator must be better than."""
+
+    DIRECTIONS: ClassVar = ("forward",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(()))
+
+    def translate(self, x: Tensor, direction: str = "forward") -> Tensor:
+        return x
+
+
+class Plan(NamedTuple):
+    """family: its name, or one of the networks above. prefix: of the dataset's name. epochs: 0 for none."""
+
+    title: str
+    family: str | type[nn.Module]
+    prefix: str
+    epochs: float
+    knobs: dict[str, Any]
+
+
 BATCH_SIZE = 64  # as the tutorials have it: of the same images, twice the updates of 128
-# What is trained: name, family (None: the tutorial's), dataset before the colon, knobs that are not the default, epochs
-RUNS: dict[str, list[tuple[str, str | None, str, dict[str, Any], float]]] = {
-    "gan": [("GAN", "gan", "", {}, 6), ("tutorial GAN", None, "", {}, 6)],
-    "conditional-gan": [("conditional GAN", "conditional-gan", "", {}, 6)],
+PLANS: dict[str, list[Plan]] = {
+    "gan": [Plan("GAN", "gan", "", 4, {}), Plan("tutorial GAN", TutorialGAN, "", 4, {})],
+    "conditional-gan": [Plan("conditional GAN", "conditional-gan", "", 4, {})],
     "pix2pix": [
-        ("pix2pix", "pix2pix", "edges:", {}, 4),
-        ("plain L1 U-Net", "pix2pix", "edges:", {"adversarial": 0.0}, 4),
+        Plan("pix2pix", "pix2pix", "edges:", 2, {}),
+        Plan("plain L1 U-Net", "pix2pix", "edges:", 2, {"adversarial": 0.0}),
+        Plan("the edges as they are", Nothing, "edges:", 0, {}),
     ],
-    "cyclegan": [("CycleGAN", "cyclegan", "coloured:", {}, 4)],
+    "cyclegan": [
+        Plan("CycleGAN", "cyclegan", "inverted:", 2, {}),
+        Plan("the digits as they are", Nothing, "inverted:", 0, {}),
+    ],
 }
 
 
-def measured(family: str | None, dataset: str, knobs: dict[str, Any], seed: int, epochs: float, n: int) -> dict:
+def measured(plan: Plan, dataset: str, seed: int, n: int) -> dict[str, Metric]:
     """Train one model and measure it: metric -> value, with the floor where there is one. Raises UserError."""
     loaded = data.load(dataset)
-    with torch.random.fork_rng(devices=[]):
+    if isinstance(plan.family, str):
+        config = FAMILIES[plan.family].Config.of(plan.knobs)
+        model = build(plan.family, config, loaded.shape, len(loaded.classes), seed)
+    else:
         torch.manual_seed(seed)
-        model: nn.Module = TutorialGAN()
-    if family:
-        model = build(family, FAMILIES[family].Config.of(knobs), loaded.shape, len(loaded.classes), seed)
+        model = plan.family()
     place(model, torch.device("cpu"))
-    chooser = ThreadChooser(cores())
-    schedule = Schedule(budget=epochs, unit="epochs", batch_size=BATCH_SIZE, decay="cosine" if family else "constant")
-    began = time.perf_counter()
-    for step in train(model, Images.of(loaded, "train"), schedule, State.new(model, seed)):
-        chooser.tick(step.seconds, step.number)
+    decay: Any = "constant" if plan.family is TutorialGAN else "cosine"  # as the tutorials have it
+    began, chooser = time.perf_counter(), ThreadChooser(cores())
+    if plan.epochs:
+        schedule = Schedule(budget=plan.epochs, unit="epochs", batch_size=BATCH_SIZE, decay=decay)
+        for step in train(model, Images.of(loaded, "train"), schedule, State.new(model, seed)):
+            chooser.tick(step.seconds, step.number)
     seconds = time.perf_counter() - began
     found = sample_metrics(model, dataset, loaded, n, seed)
     print(f"    seed {seed}: {seconds:.0f} s", {name: round(each.value, 4) for name, each in found.items()}, flush=True)
@@ -109,19 +138,18 @@ def measured(family: str | None, dataset: str, knobs: dict[str, Any], seed: int,
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="*", choices=RUNS, default=list(RUNS))
+    parser.add_argument("--only", nargs="*", choices=PLANS, default=list(PLANS))
     parser.add_argument("--data", nargs="*", default=["mnist", "fashion-mnist"])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=float)
     parser.add_argument("--samples", type=int, default=10_000)
     asked = parser.parse_args()
     for dataset in asked.data:
-        for name, family, prefix, knobs, epochs in (run for group in asked.only for run in RUNS[group]):
-            epochs = asked.epochs or epochs
-            print(f"\n{name} on {prefix}{dataset}, {epochs:g} epochs, {asked.seeds} seeds: minimum / mean / maximum")
-            all_found = [
-                measured(family, prefix + dataset, knobs, seed, epochs, asked.samples) for seed in range(asked.seeds)
-            ]
+        for plan in (plan for group in asked.only for plan in PLANS[group]):
+            plan = plan._replace(epochs=plan.epochs and (asked.epochs or plan.epochs))
+            name = plan.prefix + dataset
+            print(f"\n{plan.title} on {name}, {plan.epochs:g} epochs, {asked.seeds} seeds: minimum / mean / maximum")
+            all_found = [measured(plan, name, seed, asked.samples) for seed in range(asked.seeds)]
             for metric, (_, unit, better, n, floor) in all_found[0].items():
                 values = [found[metric].value for found in all_found]
                 told = f"floor {floor:.4f}, " if floor is not None else ""

@@ -8,9 +8,16 @@ from genmodels.config import UserError
 from genmodels.families import FAMILIES
 from genmodels.inside import open_inside
 from genmodels.runs import Run
+from genmodels.translation import difference, open_translator
 from genmodels.zoo.__main__ import RECIPES, shrink
 
 SHIPPED = runs.shipped_runs()
+
+
+def can(run: Run) -> list[str]:
+    return FAMILIES[run.config.family].abilities
+
+
 every_run = pytest.mark.parametrize("run", SHIPPED, ids=lambda run: run.id)
 
 
@@ -28,11 +35,14 @@ def test_it_is_a_finished_run_of_its_recipe_without_images_of_the_dataset(run: R
     assert run.metrics()
     assert run.summary()
     for step in run.snapshots():
-        assert "originals" not in run.arrays(f"snapshots/{step}")
+        assert not {"originals", "inputs", "targets"} & set(run.arrays(f"snapshots/{step}"))
     assert not (run.path / "resume.pt").exists()
 
 
-@every_run
+encoding = pytest.mark.parametrize("run", [run for run in SHIPPED if "encode" in can(run)], ids=lambda run: run.id)
+
+
+@encoding
 def test_one_can_look_into_it_without_its_dataset(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     monkeypatch.setenv("GENMODELS_DATA", str(tmp_path))
     monkeypatch.setattr("genmodels.data.is_present", lambda name: False)
@@ -44,6 +54,17 @@ def test_one_can_look_into_it_without_its_dataset(run: Run, monkeypatch: pytest.
     assert (own == inside.labels).mean() > 1.2 / len(inside.classes)
 
 
+@pytest.mark.parametrize("run", [run for run in SHIPPED if "translate" in can(run)], ids=lambda run: run.id)
+def test_it_translates_without_its_dataset(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("genmodels.data.is_present", lambda name: False)
+    translator = open_translator(Run(run.path))
+    assert not translator.real
+    for direction, other in (("forward", "back"), ("back", "forward")):
+        if direction in translator.directions:
+            images, wanted = translator.kinds[direction].images, translator.kinds[other].images
+            assert difference(translator.translate(images, direction), wanted) < 0.7 * difference(images, wanted)
+
+
 @every_run
 def test_it_travels_as_a_zip_like_any_run(run: Run, home) -> None:
     archive = home / "run.zip"
@@ -53,7 +74,7 @@ def test_it_travels_as_a_zip_like_any_run(run: Run, home) -> None:
         own = exchange.unpack(file)
     assert own.path.parent == runs.runs_folder()
     assert own.snapshots() == run.snapshots()
-    assert np.array_equal(own.arrays("latents")["means"], run.arrays("latents")["means"])
+    assert all(np.array_equal(own.arrays("latents")[name], each) for name, each in run.arrays("latents").items())
 
 
 def test_it_cannot_be_deleted() -> None:

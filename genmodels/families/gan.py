@@ -45,7 +45,7 @@ class Config(BaseConfig):
     average: float = knob(
         0.999, 0, 0.99999, help="Share of the old weights kept at each step in those sampled from.", advanced=True
     )
-    learning_rate: float = knob(2e-3, 1e-6, 1, help="Adam's steps at the start, for both.", advanced=True, log=True)
+    learning_rate: float = knob(8e-3, 1e-6, 1, help="Adam's steps at the start, for both.", advanced=True, log=True)
     # What was good a step ago is no guide where the other side has moved: 0 needs half the steps of the usual 0.5 here.
     beta1: float = knob(0.0, 0, 0.99, help="How much of its last step Adam repeats.", advanced=True)
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
@@ -26,6 +25,7 @@ KEPT = 12  # snapshots of each run
 LEFT_OUT = ("resume.pt", "log.txt", "live.npz", "request.json", "worker.lock")
 _MNIST: dict[str, object] = {"latent_size": 16, "hidden_size": 300, "layers": 2, "learning_rate": 1e-3}
 _SHAPES: dict[str, object] = {"latent_size": 10, "beta": 4.0, "body": "conv", "hidden_size": 128}
+IMAGES = ("originals", "inputs", "targets")  # of the dataset, and not ours to give away
 BETAS = "be7a0001"  # the clean comparison of the VAE on MNIST
 
 
@@ -37,6 +37,7 @@ class Recipe(NamedTuple):
     knobs: dict[str, object]
     epochs: int
     experiment: str | None = None
+    batch_size: int = 128
 
 
 # Within a dataset only the head differs, or beta.
@@ -49,6 +50,11 @@ RECIPES = {
     "vae-mnist-beta-16": Recipe("vae", "mnist", _MNIST | {"beta": 16.0}, 60, BETAS),
     "multi-stage-vae-mnist": Recipe("multi-stage-vae", "mnist", _MNIST, 60),
     "vae-shapes": Recipe("vae", "shapes", _SHAPES, 30),
+    "gan-mnist": Recipe("gan", "mnist", {}, 12, batch_size=64),
+    "conditional-gan-mnist": Recipe("conditional-gan", "mnist", {}, 8, batch_size=64),
+    "vae-gan-mnist": Recipe("vae-gan", "mnist", {}, 8, batch_size=64),
+    "pix2pix-edges-mnist": Recipe("pix2pix", "edges:mnist", {"width": 16}, 4, batch_size=64),
+    "cyclegan-inverted-mnist": Recipe("cyclegan", "inverted:mnist", {}, 3, batch_size=64),
 }
 
 
@@ -61,7 +67,7 @@ def made(name: str, folder: Path) -> Run:
         knobs=FAMILIES[recipe.family].Config.of(recipe.knobs).model_dump(),
         dataset=recipe.dataset,
         experiment=recipe.experiment,
-        schedule=Schedule(budget=recipe.epochs, unit="epochs", decay="cosine"),
+        schedule=Schedule(budget=recipe.epochs, unit="epochs", batch_size=recipe.batch_size, decay="cosine"),
         shape=loaded.shape,
         classes=loaded.classes,
     )
@@ -77,17 +83,20 @@ def shrink(run: Run) -> None:
     for name in LEFT_OUT:
         (run.path / name).unlink(missing_ok=True)
     weights = load_file(run.path / "weights.safetensors")
-    save_file({name: tensor.to(torch.float16) for name, tensor in weights.items()}, run.path / "weights.safetensors")
+    half = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
+    save_file(half, run.path / "weights.safetensors")
     steps = run.snapshots()
     kept = {steps[round(each)] for each in np.linspace(0, len(steps) - 1, KEPT)}
     for step in steps:
         if step not in kept:
             (run.path / "snapshots" / f"{step}.npz").unlink()
     for name in ("latents", *(f"snapshots/{step}" for step in kept)):
-        arrays = {key: array for key, array in run.arrays(name).items() if key != "originals"}
-        half = {key: array.astype(np.float16) if array.dtype == np.float32 else array for key, array in arrays.items()}
-        labels = {"labels": arrays["labels"].astype(np.uint8)} if "labels" in arrays else {}
-        run.write_arrays(name, half | labels)
+        arrays = {key: array for key, array in run.arrays(name).items() if key not in IMAGES}
+        small = {key: array.astype(np.float16) if array.dtype == np.float32 else array for key, array in arrays.items()}
+        if "labels" in arrays:
+            small["labels"] = arrays["labels"].astype(np.uint8)
+        if small:
+            run.write_arrays(name, small)
     status = run.status()
     run.write_status(status.model_copy(update={"pid": None}))
 
