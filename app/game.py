@@ -1,5 +1,6 @@
 """Draws the game of networks that compete: how it stands, and one move of it at a time."""
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,9 @@ from app.controls import attempt
 from app.state import plain
 from genmodels import data, duel, figures, media
 from genmodels.config import UserError
+from genmodels.families import FAMILIES
 from genmodels.figures import number, title
-from genmodels.runs import Run
+from genmodels.runs import Run, RunConfig
 
 if TYPE_CHECKING:
     from genmodels.stepping import Move, Stepper
@@ -45,7 +47,7 @@ def balance(run: Run, told: list[dict[str, Any]], step: float) -> None:
     from genmodels.analysis.balance import balance as in_words
 
     read_at, counts = _read_as(run, step)
-    shares = real_shares(run.config.dataset, run.config.size, run.config.channels) if counts is not None else None
+    shares, dash = (None, "") if counts is None else _expected(run.config)
     sentences = in_words([each for each in told if each["step"] <= step], counts, run.config.classes, shares)
     if not sentences:
         return
@@ -59,16 +61,25 @@ def balance(run: Run, told: list[dict[str, Any]], step: float) -> None:
     st.altair_chart(
         figures.class_counts(run.config.classes, counts.tolist(), 180, marks), key="read-as", alt=" ".join(sentences)
     )
-    dash = "" if shares is None else "; the dash is what real images would have"
     st.caption(f"What a fixed classifier, the judge, reads {counts.sum():,} samples of step {read_at:,} as{dash}.")
+
+
+def _expected(config: RunConfig) -> tuple[np.ndarray | None, str]:
+    """Of each class among samples, (K,), or None where it is not known; and what a dash at it is, in words."""
+    if "conditional" in FAMILIES[config.family].abilities:
+        count = len(config.classes)
+        return np.full(count, 1 / count), "; the dash is how many of each class were asked for"
+    shares = real_shares(config.dataset, config.size, config.channels)
+    return shares, "" if shares is None else "; the dash is what real images would have"
 
 
 def _read_as(run: Run, step: float) -> tuple[int, np.ndarray | None]:
     """The last time by then that a judge read samples: the step, and how many of each class. (K,), None before."""
     for each in reversed([each for each in run.snapshots() if each <= step]):
-        counts = _counts(str(run.path), each, (run.path / "snapshots" / f"{each}.npz").stat().st_mtime_ns)
-        if counts is not None and len(counts) == len(run.config.classes):
-            return each, counts
+        with contextlib.suppress(UserError):  # damaged: the one before it, then
+            counts = _counts(str(run.path), each, run.changed(f"snapshots/{each}.npz"))
+            if counts is not None and len(counts) == len(run.config.classes):
+                return each, counts
     return 0, None
 
 

@@ -20,16 +20,16 @@ st.navigation(
             st.Page(page_file("train"), title="Train", icon=":material/model_training:", url_path="train"),
             st.Page(page_file("data"), title="Data", icon=":material/photo_library:", url_path="data"),
         ],
-        "Generate": [
-            st.Page(page_file("samples"), title="Samples", icon=":material/auto_awesome:", url_path="samples"),
-            st.Page(page_file("translate"), title="Translate", icon=":material/translate:", url_path="translate"),
-        ],
         "Look inside": [
             st.Page(page_file("latent_map"), title="Latent map", icon=":material/scatter_plot:", url_path="latent-map"),
             st.Page(page_file("perturbation"), title="Perturbation", icon=":material/tune:", url_path="perturbation"),
             st.Page(page_file("beta"), title="Beta", icon=":material/compare_arrows:", url_path="beta"),
             st.Page(page_file("transitions"), title="Transitions", icon=":material/animation:", url_path="transitions"),
             st.Page(page_file("arithmetic"), title="Arithmetic", icon=":material/calculate:", url_path="arithmetic"),
+        ],
+        "Generate": [
+            st.Page(page_file("samples"), title="Samples", icon=":material/auto_awesome:", url_path="samples"),
+            st.Page(page_file("translate"), title="Translate", icon=":material/translate:", url_path="translate"),
         ],
     }
 ).run()

@@ -1,6 +1,7 @@
 """What the Samples page is made of: what is asked for, in the address; the grid, and the way between two samples."""
 
 import base64
+import contextlib
 import html
 import io
 import zipfile
@@ -15,6 +16,7 @@ from app import state
 from app.pictures import layout
 from app.start import SEEDS, forget, whole
 from genmodels import data, media
+from genmodels.config import UserError
 from genmodels.data import Dataset
 from genmodels.families import FAMILIES
 from genmodels.runs import Run
@@ -26,6 +28,7 @@ OFF = "off"
 THRESHOLDS = [*(f"{tenth / 10:g}" for tenth in range(1, 11)), "1.5", "2", OFF]
 CELL = 48  # CSS pixels of a sample, about
 FLAG = "⚑ "
+MOST = 20  # classes that are drawn together
 SMALL = 32  # the same where classes stand below each other
 GRID = 346  # CSS pixels of the grid in the file that is downloaded
 DOWNLOAD = ":material/download:"
@@ -108,8 +111,9 @@ def _seed() -> int:
 
 
 def _classes(names: tuple[str, ...]) -> tuple[int, ...]:
-    """The class in the address, or all of them."""
-    chosen = whole("class", len(names) - 1, -1)
+    """The class in the address, or all of them; where they are too many, the first."""
+    every = -1 if len(names) <= MOST else 0
+    chosen = whole("class", len(names) - 1, every)
     st.session_state["samples-class"] = chosen
 
     def told() -> None:
@@ -118,7 +122,7 @@ def _classes(names: tuple[str, ...]) -> tuple[int, ...]:
             st.query_params["class"] = str(now)
 
     st.selectbox(
-        "Class", range(-1, len(names)), key="samples-class", on_change=told, width=150,
+        "Class", range(every, len(names)), key="samples-class", on_change=told, width=150,
         format_func=lambda each: names[each] if each >= 0 else "All, by noise",
     )  # fmt: skip
     return tuple(range(len(names))) if chosen < 0 else (chosen,)
@@ -130,18 +134,14 @@ def abilities(run: Run) -> list[str]:
 
 def draw(run: Run, asked: Asked) -> Shown:
     """The samples, from memory where they were drawn before. Raises UserError."""
-    images = _drawn(str(run.path), stamp(run), asked)
-    light = _light(str(run.path), stamp(run), data.is_present(run.config.dataset))
+    images = _drawn(str(run.path), run.stamp, asked)
+    light = _light(str(run.path), run.stamp, data.is_present(run.config.dataset))
     classes = asked.classes or ()
     if len(classes) > 1:
         names = [f"{run.config.classes[c]}, noise {i + 1}" for c in classes for i in range(asked.n)]
     else:
         names = [str(i + 1) for i in range(asked.n)]
     return Shown(run, asked, images, light, names)
-
-
-def stamp(run: Run) -> int:
-    return (run.path / "weights.safetensors").stat().st_mtime_ns
 
 
 @st.cache_resource(show_spinner=False, max_entries=6)
@@ -161,9 +161,10 @@ def _drawn(path: str, made: int, asked: Asked) -> np.ndarray:
 def _light(path: str, made: int, present: bool) -> bool:
     """Whether images are shown inverted: by real ones, or where they are not here by what the model makes."""
     run = opened(path, made)
-    if loaded := dataset_of(run):
-        return media.is_light_on_dark(loaded.images[:500])
-    each = tuple(range(len(run.config.classes)))
+    with contextlib.suppress(UserError):  # damaged: as if it were not here
+        if loaded := dataset_of(run):
+            return media.is_light_on_dark(loaded.images[:500])
+    each = tuple(range(len(run.config.classes)))[:MOST]
     return media.is_light_on_dark(
         _drawn(path, made, Asked(8, 0, each if "conditional" in abilities(run) else None, None))
     )
@@ -279,7 +280,7 @@ def nearest(shown: Shown) -> None:
     from genmodels.analysis.nearest import sentence, too_near
 
     st.subheader("Nearest training images")
-    near = _nearest(str(shown.run.path), stamp(shown.run), data.is_present(shown.run.config.dataset), shown.images)
+    near = _nearest(str(shown.run.path), shown.run.stamp, data.is_present(shown.run.config.dataset), shown.images)
     if near is None:
         st.info(
             "The training images are not on this machine, or no longer as they were, so it cannot be said whether a "

@@ -11,6 +11,7 @@ from genmodels.config import UserError
 from genmodels.runs import Run, by_id
 
 ROOT = Path(__file__).parent.parent
+LONGEST = 300  # letters of a dataset's name
 
 
 def page_file(name: str) -> str:
@@ -47,7 +48,7 @@ def run_in_address(key: str = "run") -> Run | None:
 def dataset_in_address() -> str | None:
     """The dataset that `?data=<name>` names: one of the registry, or one's own by its name. Else None."""
     wanted = st.query_params.get("data", "")
-    if wanted and _without_path(wanted):
+    if wanted and len(wanted) <= LONGEST and _without_path(wanted):
         return wanted
     if wanted:
         st.warning(f"There is no dataset '{plain(wanted[:60])}' here: choose one below.")

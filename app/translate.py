@@ -1,6 +1,7 @@
 """What the page Translate is made of: direction, input, the translation beside it, a live drawing, a batch.
 
-The address carries `run`, `direction`, `start` with `image`, and the batch. Uploads and drawings are not in a link.
+The address carries `run`, `direction`, `start` with `image`, and the batch: `count`, and its seed as `batch`. Uploads
+and drawings are not in a link.
 """
 
 import base64
@@ -16,7 +17,7 @@ from genmodels import jobs
 from genmodels.config import Schedule, UserError
 from genmodels.media import as_people_write, png, stacked
 from genmodels.runs import RunConfig, create
-from genmodels.translation import BACK, FORWARD, Translator, difference, names
+from genmodels.translation import BACK, FORWARD, Kind, Translator, difference, names
 
 KINDS = {"test": "Test image", "upload": "Upload", "drawing": "Drawing"}
 SIDE = 168  # CSS pixels of an image at most: two beside each other on a phone
@@ -26,6 +27,7 @@ LINE, STROKE = 1.2, 2.0  # pixels of the model's image that a pen is wide: for e
 MOST = 60  # images of a batch
 MADE = ("Translation", "And back again")
 KEPT = " The dataset is not on this machine: these few are kept with the run."
+STAND_IN = " The dataset is not on this machine, so pictures of the model's own making stand in for its test images."
 INKS = ("#000000", "#ffffff")
 # How an upload is made an input, by what the run learned from.
 FIRST = {
@@ -117,7 +119,8 @@ def choose_direction(translator: Translator) -> str:
 
 def one(translator: Translator, direction: str) -> None:
     """An input and what becomes of it."""
-    kind = start.choose_kind(KINDS)
+    own = {"test": "Model's picture"} if translator.kinds[direction].made else {}
+    kind = start.choose_kind(KINDS | own)
     if kind == "drawing":
         st.fragment(draw)(translator, direction)
         return
@@ -132,13 +135,17 @@ def one(translator: Translator, direction: str) -> None:
 
 
 def _test(translator: Translator, direction: str) -> tuple[Found, str]:
-    images, labels = translator.kinds[direction]
-    chosen, words = start.choose_image(labels, translator.classes)
+    kind = translator.kinds[direction]
+    chosen, words = start.choose_image(kind.labels, translator.classes)
     which = np.array([chosen])
-    kept = "" if translator.real else KEPT
-    return found(
-        translator, direction, images[which], translator.partner(which, direction)
-    ), f"Test image {words}.{kept}"
+    kept = "" if translator.real else STAND_IN if kind.made else KEPT
+    seen = found(translator, direction, kind.images[which], translator.partner(which, direction))
+    return seen, f"{called(kind)} {words}.{kept}"
+
+
+def called(kind: Kind) -> str:
+    """What one of these images is called."""
+    return "Picture" if kind.made else "Test image"
 
 
 def _upload(translator: Translator, direction: str) -> tuple[Found, str] | None:
@@ -193,22 +200,22 @@ def batch(translator: Translator, direction: str) -> None:
     """Test images, what becomes of them, and the same as a file."""
     from genmodels.analysis.traversal import sheet
 
-    inputs = translator.kinds[direction].images
+    kind = translator.kinds[direction]
+    inputs, many = kind.images, f"{called(kind)}s"
     st.subheader("A batch")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         most = min(MOST, len(inputs))
-        count = st.number_input("Test images", 1, most, min(10, most), key="count", bind="query-params", width=120)
-        seed = st.number_input("Which, by seed", 0, start.SEEDS, 0, key="seed", bind="query-params", width=150)
+        count = st.number_input(many, 1, most, min(10, most), key="count", bind="query-params", width=120)
+        seed = st.number_input("Which, by seed", 0, start.SEEDS, 0, key="batch", bind="query-params", width=150)
     which = np.sort(np.random.default_rng(seed).permutation(len(inputs))[:count])
-    weights = translator.run.path / "weights.safetensors"
-    key = (str(weights), weights.stat().st_mtime_ns, translator.real, direction, which.tobytes())
+    key = (str(translator.run.path), translator.run.stamp, translator.real, direction, which.tobytes())
     seen = _batch(key, translator, direction, which)
     rows, labels = _blocks(seen)
     scale = max(1, round(CELL / inputs.shape[3]))
     large = sheet(as_people_write(rows, translator.light), labels, (), np.full(len(rows), -1), 2 * scale)
     data = png(large)
     picture = pictures.Picture("data:image/png;base64," + base64.b64encode(data).decode(), large.shape[1] // 2)
-    pictures.show(picture, f"{count} test images in columns; in rows: {', '.join(seen.rows)}. {seen.errors}")
+    pictures.show(picture, f"{count} {many.lower()} in columns; in rows: {', '.join(seen.rows)}. {seen.errors}")
     st.markdown(seen.errors)
     name = f"translations-{translator.run.id}-{direction}.png"
     st.download_button("PNG", data, name, "image/png", on_click="ignore", icon=":material/download:")

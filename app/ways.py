@@ -1,7 +1,7 @@
 """The way from one sample to another through the noise, as a film. The address carries both ends and the path."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import streamlit as st
@@ -9,10 +9,15 @@ import streamlit as st
 from app import look, panels, state
 from app.components.player import Film, player, sheet_of
 from app.perturb import DOWNLOAD
-from app.samples import Shown, abilities, opened, stamp
+from app.samples import Shown, abilities, opened
 from app.start import whole
 from genmodels import media
 from genmodels.analysis import transitions
+from genmodels.config import UserError
+from genmodels.runs import RunConfig
+
+if TYPE_CHECKING:
+    from genmodels.analysis.judge import Judge
 
 SIDE = 112  # pixels of a frame in a file, about
 IDEA = r"""
@@ -38,7 +43,7 @@ def way(shown: Shown) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         first, second = (_end(shown, *each) for each in (("first", "From", 0), ("second", "To", 1)))
         plan, pace = _plan()
-    model: Any = opened(str(run.path), stamp(run)).model
+    model: Any = opened(str(run.path), run.stamp).model
     z = noise(asked.n, model.config.latent_size, asked.seed, asked.threshold or WHOLE)
     ends = [first, second]
     labels = None if asked.classes is None else [asked.classes[each // asked.n] for each in ends]
@@ -74,14 +79,12 @@ def _end(shown: Shown, key: str, label: str, usual: int) -> int:
 def _film(
     shown: Shown, z: np.ndarray, labels: list[int] | None, ends: list[int], plan: transitions.Plan, pace: int
 ) -> None:
-    from genmodels.analysis.judge import judge_of
-
     run, classes = shown.run, shown.run.config.classes
     frames_of = None if labels is None else tuple(labels[i >= plan.frames / 2] for i in range(plan.frames))
-    judge = judge_of(run.config.dataset, classes) if len(classes) > 1 else None
+    judge = _judge(run.config)
     stops = transitions.Stops(z, np.zeros(2, int), tuple(shown.names[each] for each in ends))
     tour = transitions.tour(stops, plan, np.zeros(z.shape[1]))
-    frames = _frames(str(run.path), stamp(run), tour.codes, frames_of)
+    frames = _frames(str(run.path), run.stamp, tour.codes, frames_of)
     probabilities = judge.probabilities(frames) if judge else None
     if probabilities is not None:
         read = labels or probabilities[[0, -1]].argmax(1)
@@ -101,6 +104,17 @@ def _film(
     if labels and labels[0] != labels[1]:
         st.caption("The class changes at once, halfway: there is nothing between two classes to ask for.")
     _film_downloads(as_seen, f"way-{run.id}-{'-'.join(str(each + 1) for each in ends)}", pace)
+
+
+def _judge(config: RunConfig) -> "Judge | None":
+    """What reads the frames, where there is one; where it is damaged a sentence, and the film goes without."""
+    from genmodels.analysis.judge import judge_of
+
+    try:
+        return judge_of(config.dataset, config.classes) if len(config.classes) > 1 else None
+    except UserError as error:
+        st.warning(state.plain(str(error)))
+        return None
 
 
 @st.fragment

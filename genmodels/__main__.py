@@ -199,8 +199,9 @@ def evaluate(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps({name: metric._asdict() for name, metric in found.items()}, indent=1))
         return
-    for name, (value, unit, better, n, _) in found.items():
-        print(f"{name:22} {value:12.5f}  {unit} ({better} is better, n = {n})")
+    for name, (value, unit, better, n, floor) in found.items():
+        beside = "" if floor is None else f", floor {floor:.5f}"
+        print(f"{name:22} {value:12.5f}  {unit} ({better} is better, n = {n}{beside})")
 
 
 def list_runs(arguments: argparse.Namespace) -> None:

@@ -42,6 +42,7 @@ MOST_BYTES = 512 * MB  # unpacked, all together: it is read into memory
 MOST_CLASSES = 1000
 ARRAYS = {"u1": np.uint8, "i8": np.int64, "f2": np.float16, "f4": np.float32}
 FLOATS = ("means", "log_vars", "centroids", "latents", "kl")
+VIEWS = ("inputs", "translations", "targets", "cycled")  # row i of each belongs to row i of the others
 
 
 class Figure(BaseModel):
@@ -260,6 +261,8 @@ def _arrays(name: str, content: bytes, config: RunConfig) -> dict[str, np.ndarra
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, KeyError, NotImplementedError, RuntimeError):
         raise wrong from None
     if "originals" in arrays and len(arrays["originals"]) != len(arrays.get("reconstructions", ())):
+        raise wrong
+    if len({len(arrays[each]) for each in VIEWS if each in arrays}) > 1:
         raise wrong
     return arrays
 

@@ -104,10 +104,8 @@ def _decode(model: Any, z: np.ndarray) -> np.ndarray:
 
 def open_inside(run: Run) -> Inside:
     """The run, from memory where it was opened before and has not learned since. Raises UserError."""
-    weights, latents = run.path / "weights.safetensors", run.path / "latents.npz"
-    stamps = tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in (weights, latents))
     with _locks[run.path]:  # opened once, however many ask, and nobody waits for another run
-        return _opened(run.path, stamps, data.is_present(run.config.dataset))
+        return _opened(run.path, (run.stamp, run.changed("latents.npz")), data.is_present(run.config.dataset))
 
 
 def forget_all() -> None:

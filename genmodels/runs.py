@@ -206,6 +206,18 @@ class Run:
 
     # -- what training left
 
+    def changed(self, name: str) -> int:
+        """When a file of the run was last written, in nanoseconds; 0 where there is none."""
+        try:
+            return (self.path / name).stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
+    @property
+    def stamp(self) -> int:
+        """When its weights were last written, in nanoseconds; 0 where there are none, as of a run that was deleted."""
+        return self.changed("weights.safetensors")
+
     def metrics(self) -> list[dict[str, Any]]:
         """The points of the curves. A last line that is still being written, or was cut off, is left out."""
         path = self.path / "metrics.jsonl"

@@ -6,6 +6,8 @@ is the work of that one update. Nothing is written, and the run's own model stay
 
 import contextlib
 import copy
+import math
+import threading
 from collections import deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -23,9 +25,11 @@ from genmodels.training import Images, State, evaluating
 
 FEW = 8  # images that are looked at one by one
 FIXED = 128  # training images that losses are measured on
+LEARNED = 4096  # training images that moves are made with
 UNDO_BYTES = 2**26  # memory for the states that one can go back to; at least one is kept
 UNDO_MOST = 20
 GIVEN = ("originals", "inputs", "targets")  # views that no network made
+_one_thread = threading.Lock()
 
 
 class Seen(NamedTuple):
@@ -49,11 +53,15 @@ class Move(NamedTuple):
 
 
 class Stepper:
-    """From the last checkpoint of a run (weights and moments), else its weights, else its start. Raises UserError."""
+    """From the last checkpoint of a run (weights and moments), else its weights, else its start. Raises UserError.
+
+    Each visitor has one: so it keeps no more than LEARNED training images, the same at every call.
+    """
 
     def __init__(self, run: Run) -> None:
         config = run.config
-        self.schedule, self.images = config.schedule, Images.of(dataset_of(config), "train")
+        self.schedule = config.schedule
+        self.images = training.some(Images.of(dataset_of(config), "train"), LEARNED)
         model = training.place(config.build(), torch.device("cpu"))
         self.state = State.new(model, config.seed)
         self.has_moments = load_checkpoint(run, self.state) is not None
@@ -85,10 +93,13 @@ class Stepper:
             with one_thread():
                 for name in names:
                     self._update(name)
+            seen = self._look()
+            if not all(map(math.isfinite, seen.losses.values())):  # the loss was a number, what was learned from it not
+                raise training.DivergedError.at("A loss was", self.state.step)
         except training.DivergedError:
             self.state.load(kept)
             raise UserError("After this move a loss was no longer a number, so it was taken back: reset.") from None
-        self.seen = self._look()
+        self.seen = seen
         moved = {name: _relative(self._owned(name), old) for name, old in weights.items()}
         self.made += len(names)
         self.kept.append(kept)
@@ -159,13 +170,17 @@ class Stepper:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Batches are small, and where a run trains beside it, two threads would wait for each other: up to ten times."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+    """Batches are small, and where a run trains beside it, two threads would wait for each other: up to ten times.
+
+    One at a time: of two visitors the second would find, and leave behind, the one thread of the first.
+    """
+    with _one_thread:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
 
 
 def _relative(weights: list[Tensor], old: list[Tensor]) -> float:

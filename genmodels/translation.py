@@ -1,5 +1,6 @@
 """A trained run that translates, opened: its test images of both kinds, and people's pictures made what it reads."""
 
+import contextlib
 import threading
 from collections import defaultdict
 from collections.abc import Mapping
@@ -29,10 +30,12 @@ LINE = 0.3  # of a pixel: a thin pen then draws a line without gaps, and a usual
 
 
 class Kind(NamedTuple):
-    """Images of one kind. images: uint8 (N, C, H, W). labels: int64 (N,)."""
+    """Images of one kind. images: uint8 (N, C, H, W). labels: int64 (N,). made: whether these are no test images, but
+    what the model made, or what was made of that."""
 
     images: np.ndarray
     labels: np.ndarray
+    made: bool = False
 
 
 @dataclass(frozen=True)
@@ -168,7 +171,7 @@ def names(dataset: str) -> tuple[str, str]:
         source, found, image = task.partition(" to ")
         return (source, image) if found else ("plain", task)
     if head == "domains":
-        source, image = data.bases(dataset)
+        source, image = map(data.title, data.bases(dataset))
         return source, image
     return "first kind", "second kind"
 
@@ -180,10 +183,8 @@ def difference(one: np.ndarray, other: np.ndarray) -> float:
 
 def open_translator(run: Run) -> Translator:
     """The run, from memory where it was opened before and has not learned since. Raises UserError."""
-    weights = run.path / "weights.safetensors"
-    stamp = weights.stat().st_mtime_ns if weights.exists() else 0
     with _locks[run.path]:  # opened once, however many ask, and nobody waits for another run
-        return _opened(run.path, stamp, data.is_present(run.config.dataset))
+        return _opened(run.path, run.stamp, data.is_present(run.config.dataset))
 
 
 def forget_all() -> None:
@@ -201,9 +202,10 @@ def _opened(path: Path, stamp: int, present: bool) -> Translator:
     if "translate" not in abilities(model):
         raise UserError(f"The run {run.id} cannot translate images.")
     if present:
-        loaded = data.load(config.dataset, config.size, config.channels, config.seed)
-        if loaded.shape == config.shape and loaded.sources is not None:
-            return _of_dataset(run, loaded)
+        with contextlib.suppress(UserError):  # damaged: as if it were not here
+            loaded = data.load(config.dataset, config.size, config.channels, config.seed)
+            if loaded.shape == config.shape and loaded.sources is not None:
+                return _of_dataset(run, loaded)
     return _of_snapshot(run)
 
 
@@ -225,14 +227,21 @@ def _of_snapshot(run: Run) -> Translator:
     steps = run.snapshots()
     kept = run.arrays(f"snapshots/{steps[-1]}") if steps else {}
     recipe = pairs.RECIPES.get(run.config.dataset.partition(":")[0])
-    if "inputs" not in kept and "translations" in kept and ("cycled" in kept or recipe):
+    real = "inputs" in kept
+    if not real and "translations" in kept and ("cycled" in kept or recipe):
         made = kept["translations"]
         kept["inputs"] = (
             np.ascontiguousarray(recipe.change(made, 0)) if "cycled" not in kept and recipe else kept["cycled"]
         )
     if not {"inputs", "translations"} <= set(kept):
-        raise UserError(f"The dataset of run {run.id} is not on this machine: fetch it on the Data page.")
+        raise UserError(
+            f"The dataset of run {run.id} is not on this machine, or it is damaged: fetch it on the Data page."
+        )
     partners = "targets" in kept
-    arrays = {FORWARD: kept["inputs"], BACK: kept["targets" if partners else "translations"]}
-    kinds = {direction: Kind(images, np.zeros(len(images), np.int64)) for direction, images in arrays.items()}
+
+    def kind(name: str, made: bool) -> Kind:
+        return Kind(kept[name], np.zeros(len(kept[name]), np.int64), made)
+
+    back = kind("targets", False) if partners else kind("translations", True)
+    kinds = {FORWARD: kind("inputs", not real), BACK: back}
     return Translator(run, run.model, kinds, partners, False, ())

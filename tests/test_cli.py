@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from genmodels.__main__ import main
+from genmodels.analysis.metrics import Metric
 from genmodels.runs import all_runs
 
 
@@ -25,6 +26,15 @@ def test_train_resume_sample_evaluate(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "1 or more" in capsys.readouterr().err
     assert main(["resume", str(out)]) == 1
     assert "used its budget" in capsys.readouterr().err
+
+
+def test_a_floor_stands_beside_its_figure(trained, monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
+    found = {"far": Metric(2.0, "grey levels", "lower", 9, 0.25), "near": Metric(1.0, "share", "higher", 9)}
+    monkeypatch.setattr("genmodels.analysis.metrics.evaluate", lambda *_, **__: found)
+    assert main(["evaluate", trained(budget=2).id]) == 0
+    far, near = capsys.readouterr().out.splitlines()[-2:]
+    assert far.endswith("n = 9, floor 0.25000)")
+    assert near.endswith("n = 9)")
 
 
 def test_lists(capsys: pytest.CaptureFixture[str]) -> None:

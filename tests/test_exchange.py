@@ -61,6 +61,24 @@ def test_there_and_back(run: Run):
             assert np.array_equal(again.arrays(name)[key], array)
 
 
+@pytest.mark.parametrize(
+    ("family", "dataset"), [("gan", "digits"), ("pix2pix", "edges:digits"), ("cyclegan", "inverted:digits")]
+)
+def test_a_run_of_each_kind_of_data_comes_back_the_same(family: str, dataset: str, trained: Callable[..., Run]):
+    run = trained(family, dataset, budget=3, log_every=1, batch_size=32, width=4)
+    arrays = ["latents", "live", *(f"snapshots/{step}" for step in run.snapshots())]
+    before = {name: run.arrays(name) for name in arrays}
+    assert any("translations" in found or "samples" in found for found in before.values())
+    figures, points, weights = run.summary(), run.metrics(), run.model.state_dict()
+    packed = exchange.pack(run)
+    run.delete()
+    again = exchange.unpack(packed)
+    assert (again.config, again.metrics(), again.summary()) == (run.config, points, figures)
+    assert {name: [*found] for name, found in before.items()} == {name: [*again.arrays(name)] for name in arrays}
+    assert all(np.array_equal(again.arrays(name)[key], a) for name, found in before.items() for key, a in found.items())
+    assert all(torch.equal(again.model.state_dict()[key], tensor) for key, tensor in weights.items())
+
+
 def test_a_taken_id_becomes_a_new_one(run: Run):
     again = exchange.unpack(exchange.pack(run))
     assert again.id != run.id
@@ -134,6 +152,10 @@ HOSTILE = {
     "array with code in its header": (put("live.npz", npz_that_claims("__import__('os')")), "live.npz"),
     "array of a wrong kind": (put("live.npz", npz(samples=np.zeros((2, 1, 8, 8), np.float32))), "live.npz"),
     "array of a wrong shape": (put("snapshots/1.npz", npz(kl=np.zeros((2, 2), np.float32))), "snapshots/1.npz"),
+    "rows that do not match": (
+        put("snapshots/1.npz", npz(inputs=np.zeros((2, 1, 8, 8), np.uint8), targets=np.zeros((1, 1, 8, 8), np.uint8))),
+        "snapshots/1.npz",
+    ),
     "npz is not a zip": (put("latents.npz", b"latents"), "latents.npz"),
     "weights are a pickle": (put("weights.safetensors", b"\x80\x04."), "weights"),
     "weights of another model": (put("weights.safetensors", save({"x": torch.zeros(2)})), "another model"),

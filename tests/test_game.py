@@ -132,7 +132,16 @@ def test_the_last_reading_of_a_judge_is_looked_for(trained: Trained) -> None:
     run.write_arrays("snapshots/9", {"read_as": np.arange(10)})
     assert game._read_as(run, 11)[0] == 9
     assert game._read_as(run, 0) == (0, None)
+    (run.path / "snapshots" / "9.npz").write_bytes(b"broken")
+    assert game._read_as(run, 11)[0] < 9, "a damaged one is passed over"
+    assert not visit("train", run=run.id).exception
     shares = game.real_shares("digits", None, None)
     assert shares is not None
     assert shares.sum() == pytest.approx(1)
     assert game.real_shares("folder:gone", None, None) is None
+    assert game._expected(run.config)[0] is not None
+    uneven = run.config.model_copy(update={"family": "conditional-gan", "dataset": "folder:gone"})
+    expected, dash = game._expected(uneven)
+    assert expected is not None
+    assert expected.tolist() == [0.1] * 10, "it draws the classes in turn"
+    assert "asked for" in dash

@@ -207,6 +207,45 @@ def test_damaged_weights_are_a_sentence(trained):
     assert not app.exception
 
 
+def test_a_run_that_was_deleted_meanwhile_is_a_sentence(trained):
+    run = trained("gan", budget=2)
+    asked = samples.Asked(2, 0, None, None)
+    samples.draw(run, asked)
+    run.delete()
+    with pytest.raises(UserError, match="deleted"):
+        samples.draw(run, asked)
+
+
+def test_what_is_damaged_beside_the_run_costs_only_what_needs_it(trained, monkeypatch):
+    def damaged(*_: object) -> None:
+        raise UserError("This is damaged.")
+
+    monkeypatch.setattr("genmodels.analysis.judge.judge_of", damaged)
+    run = trained("gan", budget=2)
+    app = visit("samples", run=run.id, **FEW)
+    assert not app.error
+    assert [each.value for each in app.warning] == ["This is damaged."]
+    assert len(app.get("bidi_component")) == 1
+    assert len(grids(app)) == 2
+    monkeypatch.setattr(data, "load", damaged)
+    for kept in (samples._light, samples._nearest):
+        kept.clear()
+    app = visit("samples", run=run.id, **FEW)
+    assert not app.exception
+    assert len(grids(app)) == 1
+
+
+def test_of_many_classes_one_is_drawn_at_a_time(trained, monkeypatch):
+    monkeypatch.setattr(samples, "MOST", 9)
+    app = visit("samples", run=trained("conditional-gan", budget=2).id, **FEW)
+    assert not app.error
+    assert "6 samples from seed 0, asked to be 0" in words(app)
+    box = next(box for box in app.selectbox if box.label == "Class")
+    assert len(box.options) == 10
+    box.set_value(7).run()
+    assert "asked to be 7" in words(app)
+
+
 def test_without_the_dataset_there_are_samples_and_no_neighbours(trained, monkeypatch):
     run = trained(budget=2)
     monkeypatch.setattr(data, "is_present", lambda name: False)

@@ -17,6 +17,7 @@ from tests.test_exchange import files_of, zipped
 from tests.test_worker import in_state, wait_until
 
 SMALL = {"latent_size": 4, "hidden_size": 16, "threads": 1}
+DATA = {"images": "digits", "pairs": "edges:digits", "domains": "inverted:digits"}
 
 
 def weights(run: Run) -> bytes:
@@ -66,7 +67,9 @@ def test_the_learning_rate_is_turned_under_any_schedule(decay: str, new_run, mon
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_record_replays_to_the_same_weights(family: str, new_run, monkeypatch) -> None:
-    knobs = {"latent_size": 4, "hidden_size": 16, "budget": 60, "log_every": 1}
+    small = {"latent_size": 4, "hidden_size": 16, "width": 4, "blocks": 1}
+    knobs = {name: size for name, size in small.items() if name in FAMILIES[family].Config.model_fields}
+    knobs |= {"dataset": DATA[FAMILIES[family].learns_from], "budget": 60, "log_every": 1}
     run = new_run(family, **knobs)
     values = dict.fromkeys(steering.knobs(run.config), 0.01)
     turning(run, 20, values, monkeypatch)
@@ -85,7 +88,7 @@ def test_a_turn_at_the_first_step_is_the_knob_itself(new_run) -> None:
 
 
 def test_after_kill_9_a_steered_run_is_the_one_that_never_stopped(new_run) -> None:
-    plan = {"budget": 2500, "log_every": 25, **SMALL}
+    plan = {"budget": 6000, "log_every": 25, **SMALL}
     killed, least = new_run(**plan), 100
     jobs.start(killed)
     turns = [{"beta": 8.0}, {"learning_rate": 0.0005}, {"beta": 0.5}]

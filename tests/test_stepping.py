@@ -1,6 +1,7 @@
 """Slow motion: one update of one network, and nothing else."""
 
 import copy
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -138,3 +139,51 @@ def test_a_move_that_diverges_is_taken_back(opened: Callable[..., Stepper]) -> N
         stepper.move("discriminator")
     assert stepper.seen is kept
     assert not stepper.kept
+
+
+def test_weights_that_became_no_numbers_are_taken_back(opened: Callable[..., Stepper]) -> None:
+    """The loss was one still: its gradient was not, or the step too wide."""
+    stepper = opened("gan")
+    kept = stepper.seen
+    before = {key: tensor.clone() for key, tensor in stepper.state.model.state_dict().items()}
+    for group in stepper.state.optimizers["generator"].param_groups:
+        group["lr"] = float("inf")
+    with pytest.raises(UserError, match="taken back"):
+        stepper.move("generator")
+    assert stepper.seen is kept
+    assert not stepper.moves
+    assert not stepper.kept
+    assert all(torch.equal(before[key], tensor) for key, tensor in stepper.state.model.state_dict().items())
+
+
+def test_it_keeps_some_of_the_training_images(opened: Callable[..., Stepper], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stepping, "LEARNED", 200)
+    one, other = opened("pix2pix"), opened("pix2pix")
+    assert len(one.images.images) == len(one.images.sources) == 200
+    assert torch.equal(one.images.images, other.images.images)
+    assert one.move("generator").moved["generator"] > 0
+
+
+def test_two_who_ask_for_one_thread_wait_for_each_other() -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def first() -> None:
+        with stepping.one_thread():
+            entered.set()
+            leave.wait(30)
+
+    def second() -> None:
+        with stepping.one_thread():
+            found.append(torch.get_num_threads())
+
+    found: list[int] = []
+    threads = [threading.Thread(target=each) for each in (first, second)]
+    threads[0].start()
+    assert entered.wait(30)
+    threads[1].start()
+    threads[1].join(0.2)
+    assert not found, "the second waits"
+    leave.set()
+    for thread in threads:
+        thread.join()
+    assert found == [1]

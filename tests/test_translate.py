@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 from safetensors.torch import save
 from streamlit.testing.v1 import AppTest
 
-from app import translate
+from app import look, translate
 from genmodels import data, jobs, translation
 from genmodels.analysis.snapshot import snapshot
 from genmodels.config import Schedule, UserError
@@ -234,7 +234,7 @@ def test_the_difference_is_the_mean_absolute_one():
     [
         ("edges:mnist", ("edges", "picture")),
         ("inverted:mnist", ("plain", "inverted")),
-        ("domains:mnist+kmnist", ("mnist", "kmnist")),
+        ("domains:mnist+kmnist", ("MNIST", "KMNIST")),
         ("pairs:facades", ("first kind", "second kind")),
     ],
 )
@@ -346,7 +346,7 @@ def test_colour_runs_say_that_drawings_are_grey(translating: Make):
 
 
 def test_the_batch_is_a_file_with_every_row(edges: Run):
-    app = opened(edges, count="3", seed="4")
+    app = opened(edges, count="3", batch="4")
     look = open_translator(edges)
     which = np.sort(np.random.default_rng(4).permutation(len(look.kinds[FORWARD].images))[:3])
     found = translate.found(look, FORWARD, look.kinds[FORWARD].images[which], look.partner(which))
@@ -354,6 +354,13 @@ def test_the_batch_is_a_file_with_every_row(edges: Run):
     rows, labels = translate._blocks(found)
     assert labels == ["Input", "Translation", "True partner"]
     np.testing.assert_array_equal(rows[2], look.partner(which))
+
+
+def test_another_image_leaves_the_batch(edges: Run):
+    app = press(opened(edges, count="3", batch="4"), "Another")
+    assert not app.exception
+    assert app.query_params["batch"] in ("4", ["4"])
+    assert "image" in app.query_params
 
 
 def test_blocks_of_a_batch_are_filled_with_paper():
@@ -369,11 +376,18 @@ def test_blocks_of_a_batch_are_filled_with_paper():
 def test_no_run_that_translates_is_one_click_away(monkeypatch: pytest.MonkeyPatch):
     started: list[Run] = []
     monkeypatch.setattr(jobs, "start", started.append)
+    monkeypatch.setattr(look, "shipped_runs", list)
     app = visit("translate")
     assert "No trained run translates yet" in words(app)
     press(app, "Train pix2pix on edges of digits")
     (run,) = started
     assert (run.config.family, run.config.dataset) == ("pix2pix", "edges:digits")
+
+
+def test_a_vast_name_in_a_link_is_no_dataset():
+    app = visit("train", data="domains:" + "+" * 20_000)
+    assert not app.exception
+    assert "There is no dataset" in words(app)
 
 
 def test_a_run_that_cannot_translate_is_an_explanation():
@@ -394,9 +408,43 @@ def test_without_the_dataset_the_run_has_a_few_images_of_its_own(edges: Run, mon
     assert not app.error
     assert captions(app) == ["Input", "Translation", "True partner"]
     assert "kept with the run" in words(app)
+    assert "Test image 1 of" in words(app)
     shutil.rmtree(edges.path / "snapshots")
     translation.forget_all()
     assert "not on this machine" in opened(edges).error[0].value
+
+
+def test_pictures_that_the_model_made_are_not_called_test_images(
+    styled: Run, edges: Run, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(data, "is_present", lambda name: False)
+    for run in (styled, edges):
+        kept = run.arrays("snapshots/0")
+        run.write_arrays("snapshots/0", {name: kept[name] for name in ("translations", "cycled") if name in kept})
+        app = opened(run)
+        assert not app.error
+        assert "Picture 1 of" in words(app)
+        assert "of the model's own making" in words(app)
+        assert "Test image" not in words(app) + " ".join(each.label for each in app.number_input)
+
+
+def test_a_dataset_that_cannot_be_read_is_as_if_it_were_not_here(edges: Run, monkeypatch: pytest.MonkeyPatch):
+    def damaged(*_: object) -> None:
+        raise UserError("The cache is damaged.")
+
+    monkeypatch.setattr(data, "load", damaged)
+    app = opened(edges)
+    assert not app.error
+    assert "kept with the run" in words(app)
+
+
+def test_a_run_that_was_deleted_meanwhile_is_a_sentence(edges: Run):
+    look = open_translator(edges)
+    edges.delete()
+    assert edges.stamp == 0
+    assert translate.found(look, FORWARD, look.kinds[FORWARD].images[:1], None).errors
+    with pytest.raises(UserError, match="deleted"):
+        open_translator(Run(edges.path))
 
 
 # -- the route

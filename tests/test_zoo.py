@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from genmodels import exchange, runs
 from genmodels.config import UserError
@@ -37,6 +39,8 @@ def test_it_is_a_finished_run_of_its_recipe_without_images_of_the_dataset(run: R
     for step in run.snapshots():
         assert not {"originals", "inputs", "targets"} & set(run.arrays(f"snapshots/{step}"))
     assert not (run.path / "resume.pt").exists()
+    weights = load_file(run.path / "weights.safetensors")
+    assert not any(tensor.any() for name, tensor in weights.items() if "pools" in name), "nor what was made of them"
 
 
 encoding = pytest.mark.parametrize("run", [run for run in SHIPPED if "encode" in can(run)], ids=lambda run: run.id)
@@ -96,3 +100,16 @@ def test_what_is_left_of_a_run_draws_the_same_pictures(trained) -> None:
     after = open_inside(Run(run.path)).decode(z).astype(int)
     assert np.abs(before - after).max() <= 2
     assert not (run.path / "resume.pt").exists()
+
+
+def test_translations_of_training_images_do_not_come_along(trained) -> None:
+    run = trained("cyclegan", "inverted:digits", budget=2, width=4, blocks=1)
+    before = load_file(run.path / "weights.safetensors")
+    pools = [name for name in before if name.endswith((".images", ".filled"))]
+    assert len(pools) == 4
+    assert all(before[name].any() for name in pools)
+    shrink(run)
+    after = load_file(run.path / "weights.safetensors")
+    assert not any(after[name].any() for name in pools)
+    others = before.keys() - pools
+    assert all(torch.allclose(before[name].float(), after[name].float(), atol=1e-2) for name in others)

@@ -14,7 +14,6 @@ FOOLED = 0.6  # D calls most made images real: it does not see what is wrong wit
 ALIKE = 0.05  # D believes both about equally: in theory the end of the game, or a discriminator that learns nothing
 MISSING = 0.1  # of its share among the real images: fewer is no accident with 500 samples and ten classes
 CROWDED = 2.0  # times its share among the real images
-SAME = 0.25  # of the spread of real images: pictures that hardly differ
 
 
 def missing(shares: np.ndarray, real: np.ndarray) -> list[int]:
@@ -22,26 +21,16 @@ def missing(shares: np.ndarray, real: np.ndarray) -> list[int]:
     return np.flatnonzero(shares < MISSING * real).tolist()
 
 
-def spread(images: np.ndarray, real: np.ndarray) -> float:
-    """How much images differ among each other, as a share of how much real ones do; 0 where all are the same.
-
-    The mean standard deviation of a pixel. uint8 (N, C, H, W), (M, C, H, W).
-    """
-    return float(images.std(0).mean() / max(real.std(0).mean(), 1e-9))
-
-
 def balance(
     points: Sequence[Mapping[str, Any]],
     class_counts: np.ndarray | None = None,
     classes: Sequence[str] = (),
     real_shares: np.ndarray | None = None,
-    spread: float | None = None,
 ) -> list[str]:
     """The state of the game, one sentence each; [] for a family that does not play, or nothing to tell.
 
     points: of the curves, with train: {d_real, d_fake}. class_counts: how many samples a judge reads as each class,
-    (K,), None without a judge; real_shares: of each class among the real images, (K,), equal when not given. spread:
-    see `spread`, looked at only where there is no judge.
+    (K,), None without a judge; real_shares: of each class among the real images, (K,), equal when not given.
     """
     told = [point for point in points if {"d_real", "d_fake"} <= set(point["train"])]
     if not told:
@@ -53,10 +42,6 @@ def balance(
     if class_counts is not None and class_counts.sum():
         real = np.full(len(class_counts), 1 / len(class_counts)) if real_shares is None else np.asarray(real_shares)
         sentences.append(_variety(np.asarray(class_counts), classes, real))
-    elif spread is not None and spread < SAME:
-        sentences.append(
-            f"The generator has collapsed: its images differ from each other {spread:.0%} as much as real ones do."
-        )
     return sentences
 
 
@@ -67,17 +52,22 @@ def _game(recent: np.ndarray) -> str:
     if (recent[:, 0] > SURE).all() and (recent[:, 1] < 1 - SURE).all():
         return (
             f"The discriminator is too strong: {numbers}, so it tells nearly all images apart and the generator learns "
-            "little. Spectral norm and fewer discriminator steps hold it back."
+            "little."
         )
     if (recent[:, 1] > FOOLED).all() and fake >= real - ALIKE:
         return (
             f"The generator is ahead: {numbers}, so the discriminator takes most of its images for real and teaches it "
-            "little. More discriminator steps let it catch up."
+            "little."
         )
     if abs(real - fake) < ALIKE:
         return (
             f"The discriminator cannot tell them apart: {numbers}. Where the samples look real, that is the goal; "
             "where they do not, the discriminator has stopped learning."
+        )
+    if real < fake:
+        return (
+            f"The discriminator is mostly wrong: {numbers}, so it takes made images for real more than real ones, and "
+            "what it teaches the generator is misleading."
         )
     return f"In balance: {numbers}, so the discriminator is mostly right and the generator has something to learn."
 

@@ -1,8 +1,8 @@
 """How near a model's images come to real ones, in the features of a fixed judge.
 
-Each number has its floor: what real images score, as many training images in the place of the model's, against the
-same test images. The features are those of a small classifier of this very dataset, not of Inception: values of two
-models can be compared where the judge's hash is the same, and with published ones never.
+Where there is one, each number has its floor: what real images score, as many training images in the place of the
+model's, against the same test images. The features are those of a small classifier of this very dataset, not of
+Inception: values of two models can be compared where the judge's hash is the same, and with published ones never.
 """
 
 from typing import Any, NamedTuple
@@ -168,28 +168,47 @@ def _of_samples(model: Any, judge: Judge, data: Dataset, n: int, seed: int) -> d
 def _of_translations(
     model: Any, direction: str, judge: Judge | None, data: Dataset, n: int, seed: int
 ) -> dict[str, Metric]:
-    """Translated test images against their true partners, where they have any, and against real ones."""
+    """Translated test images against their true partners, or against real ones where these are unknown."""
     sources, targets, labels = data.sources, data.images, data.source_labels
-    if back := direction == "back":
-        assert sources is not None
+    assert sources is not None
+    back = direction == "back"
+    if data.pairing == "domains":  # a judge reads the images, and knows nothing of the sources
+        return {} if back or not judge else _against_domain(model, judge, data, sources, n, seed)
+    if back:
         sources, targets, labels = targets, sources, data.labels
         # Only of a style is it known what the sources are: what the images were made of.
         judge = judge._replace(style="") if judge and data.pairing == "styled" else None
     rows = _rows(data, "test", n, seed)
-    made, true = _translated(model, sources[rows], direction), targets[rows]  # type: ignore[index]
-    found: dict[str, Metric] = {}
-    if paired := data.pairing in ("pairs", "styled"):
-        found |= _against_partners(made, true)
+    made, true = _translated(model, sources[rows], direction), targets[rows]
+    found = _against_partners(made, true)
     if judge:
-        count, unit = min(len(rows), data.sizes[0]), f"squared distance, {_words(judge)}"
         (seen, said), (real, truth) = judge.read(made), judge.read(true)
-        seen, real = seen[:count], real[:count]
-        floor = frechet(judge.features(targets[_rows(data, "train", count, seed)]), real)
-        found["frechet_distance"] = Metric(frechet(seen, real), unit, "lower", count, floor)
-    if judge and paired and labels is not None:
-        kept, floor = (float((each.argmax(1) == labels[rows]).mean()) for each in (said, truth))
-        found["class_kept"] = Metric(kept, f"share of translations, {_words(judge)}", "higher", len(rows), floor)
+        # Other real images would be no floor: a translation of these very inputs can come nearer to their partners.
+        unit = f"squared distance against the true partners, {_words(judge)}"
+        found["frechet_distance"] = Metric(frechet(seen, real), unit, "lower", len(rows))
+        if labels is not None:
+            kept, floor = (float((each.argmax(1) == labels[rows]).mean()) for each in (said, truth))
+            found["class_kept"] = Metric(kept, f"share of translations, {_words(judge)}", "higher", len(rows), floor)
     return {f"{name}_back" if back else name: metric for name, metric in found.items()}
+
+
+def _against_domain(
+    model: Any, judge: Judge, data: Dataset, sources: np.ndarray, n: int, seed: int
+) -> dict[str, Metric]:
+    """Translated test images against real ones, and training images in their place as the floor; {} of one image."""
+    parts: tuple[tuple[np.ndarray, Part], ...] = ((sources, "test"), (data.images, "test"), (data.images, "train"))
+    made, true, other = (_once(images[_rows(data, part, n, seed)]) for images, part in parts)
+    if (count := min(map(len, (made, true, other)))) < 2:
+        return {}
+    seen = judge.features(_translated(model, made[:count], "forward"))
+    real, floor = judge.features(true[:count]), judge.features(other[:count])
+    unit = f"squared distance, {_words(judge)}"
+    return {"frechet_distance": Metric(frechet(seen, real), unit, "lower", count, frechet(floor, real))}
+
+
+def _once(images: np.ndarray) -> np.ndarray:
+    """Each image where it comes first: of two domains the smaller goes round. (N, C, H, W) -> (n, C, H, W)."""
+    return images[np.sort(np.unique(images.reshape(len(images), -1), axis=0, return_index=True)[1])]
 
 
 def _translated(model: Any, images: np.ndarray, direction: str) -> np.ndarray:

@@ -71,8 +71,11 @@ def usual(images: np.ndarray, count: int = ASKED) -> Usual:
 
 
 def too_near(found: Nearness, known: Usual) -> np.ndarray:
-    """Which samples are nearer to a training image than 99% of the training images are to another. bool (n,)."""
-    return found.distance < known.low
+    """Which samples are nearer to a training image than 99% of the training images are to another. bool (n,).
+
+    A copy always is, also where one in a hundred training images is there twice.
+    """
+    return (found.distance < known.low) | (found.distance == 0)
 
 
 def sentence(found: Nearness, known: Usual) -> str:
@@ -83,9 +86,9 @@ def sentence(found: Nearness, known: Usual) -> str:
         f"are within {known.median:.3f} of another one."
     )
     if not near:
-        return f"{told} None is nearer than training images are to each other, so none looks like a copy."
+        return f"{told} None is nearer than training images are to each other, so none is a copy pixel by pixel."
     those = "1 of them is" if near == 1 else f"{near} of them are"
     return (
-        f"{told} {those} nearer than {known.low:.3f}, as 1 in 100 training images is to another: "
+        f"{told} {those} nearer than 99 in 100 training images are to another one ({known.low:.3f}): "
         f"look whether {'it is a copy' if near == 1 else 'they are copies'}."
     )

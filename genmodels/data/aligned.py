@@ -1,13 +1,14 @@
 """Pairs of one's own in a folder: A|B side by side in one picture, or two sub-folders whose files match by name.
 
 `pairs:PATH` learns from left to right, or from the sub-folder that comes first by name to the other; `pairs-back:PATH`
-the other way round. Pictures side by side may lie in `train` with `val` or `test` beside it: then that is the split. If
-there is only one of these two, it is the test set, and validation images are held back from training. What is held back
-and lies in `train` as well is left out: it would be no test.
+the other way round. Pictures side by side may lie in `train` with `val`, `validation` or `test` beside it: then that is
+the split, and the last of them is the test set. If there is only one, validation images are held back from training.
+What is held back and lies in `train` as well is left out: it would be no test.
 """
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,11 @@ from genmodels.data.pictures import UnreadableError, decode, fit, in_blocks
 
 HEADS = ("pairs", "pairs-back")
 HELD_BACK = ("val", "validation", "test")  # sub-folders, in the order of the parts
+# What two sub-folders are called that are the sides of pairs, and not two classes with files of the same names.
+SIDES = (
+    {"a", "b"}, {"x", "y"}, {"traina", "trainb"}, {"left", "right"}, {"in", "out"}, {"input", "output"},
+    {"input", "target"}, {"inputs", "targets"}, {"source", "target"}, {"before", "after"}, {"photo", "drawing"},
+)  # fmt: skip
 Result = TypeVar("Result")
 Pair = tuple[File, ...]  # one picture side by side, or two
 
@@ -43,12 +49,20 @@ def sort_out(files: Sequence[File]) -> Found:
         groups[found.classes[label] if found.classes else ""].append(file)
     if len(groups) == 1 or ("train" in groups and groups.keys() <= {"train", *HELD_BACK}):
         return Found([[(file,) for file in groups[name]] for name in ("", "train", *HELD_BACK) if name in groups])
+    if groups.keys() <= {*HELD_BACK}:
+        named = " and ".join(f"'{name}'" for name in groups)
+        raise UserError(f"There is {named} and no 'train' beside: put the pairs to learn from into a folder 'train'.")
     if len(groups) == 2:
         return Found([_matched(groups)], tuple(groups))
     raise UserError(
         f"{len(groups):,} sub-folders are not pairs: put pictures A|B side by side into one folder, "
         "or the two sides into two sub-folders under the same names."
     )
+
+
+def are_sides(names: Sequence[str]) -> bool:
+    """Whether two sub-folders are called as the sides of pairs are."""
+    return {name.casefold() for name in names} in SIDES
 
 
 def _unseen(parts: list[list[Pair]]) -> list[list[Pair]]:
@@ -72,6 +86,13 @@ def stem(name: str) -> str:
 
 
 def _matched(groups: dict[str, list[File]]) -> list[Pair]:
+    for name, group in groups.items():
+        (often, count), *_ = Counter(stem(file.name) for file in group).most_common(1)
+        if count > 1:
+            raise UserError(
+                f"In '{plain(name)}' there are {count:,} files called '{plain(often)}', so it is not known which is of "
+                "the pair: remove or rename all but one."
+            )
     (left, lefts), (right, rights) = (
         (name, {stem(file.name): file for file in group}) for name, group in groups.items()
     )
@@ -129,7 +150,7 @@ class Aligned(folders.Folder):
         pairs, sizes = [pair for part in parts for pair in part], [len(part) for part in parts]
         if len(parts[0]) < folders.MIN_IMAGES or 0 in sizes:
             raise UserError(folders.too_few(min(sizes)))
-        official = (sizes[1] if len(sizes) == 3 else 0, sizes[-1]) if len(sizes) > 1 else None
+        official = (sum(sizes[1:-1]), sizes[-1]) if len(sizes) > 1 else None
         return Source(len(pairs), (), _blocks(pairs, size, channels), official)
 
     def parted(self, both: Dataset) -> Dataset:

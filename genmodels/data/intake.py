@@ -70,9 +70,18 @@ class Intake:
         """Whether each picture can be a pair: A|B."""
         return bool(self.pictures) and all(aligned.wide(each.width, each.height) for each in self.pictures)
 
-    @cached_property
+    @property
     def partners(self) -> dict[str, int]:
-        """Of two folders with the same names: the number of each picture's pair. Empty where these are no pairs."""
+        """The number of each picture's pair; empty where these are no pairs.
+
+        Two folders are pairs where their files have the same names and they are called as the sides of pairs are (see
+        `aligned.SIDES`): of two classes the files may well be numbered alike.
+        """
+        return self.same_names if aligned.are_sides(self.classes) else {}
+
+    @cached_property
+    def same_names(self) -> dict[str, int]:
+        """Of two folders with the same names: the same number for both pictures of a name. Else empty."""
         lost = {aligned.stem(name) for name, _ in self.unreadable}
         whole = [(each, stem) for each in self.pictures if (stem := aligned.stem(each.name)) not in lost]
         sides = [sorted(stem for each, stem in whole if each.label == i) for i in range(len(self.classes))]
@@ -166,6 +175,11 @@ class Intake:
         if self.side_by_side or self.partners:
             found.append(
                 "These look like pairs: kept, they can be learned from as pairs too, from one side to the other."
+            )
+        elif self.same_names:
+            found.append(
+                "Both folders hold files of the same names, and are two classes: if these are pairs, call the folders "
+                "'input' and 'target'."
             )
         elif any(max(size) > 2 * min(size) for size in self.sizes):
             found.append("Some images are more than twice as long as wide: only their middle square is used.")

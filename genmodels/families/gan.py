@@ -51,7 +51,7 @@ class Config(BaseConfig):
 
 
 def discriminator_loss(loss: Loss, real: Tensor, fake: Tensor) -> Tensor:
-    """What D minimises, from its scores of real and of made images. (N,), (M,) -> (), nats per image."""
+    """What D minimises, from its scores of real and of made images. (N,), (M,) -> (), nats where it is logarithmic."""
     if loss == "hinge":
         return (1 - real).relu().mean() + (1 + fake).relu().mean()
     if loss == "least-squares":
@@ -60,7 +60,7 @@ def discriminator_loss(loss: Loss, real: Tensor, fake: Tensor) -> Tensor:
 
 
 def generator_loss(loss: Loss, fake: Tensor) -> Tensor:
-    """What G minimises, from D's scores of its images. (N,) -> (), nats per image."""
+    """What G minimises, from D's scores of its images. (N,) -> (), nats where it is logarithmic."""
     if loss == "hinge":
         return -fake.mean()
     if loss == "least-squares":
@@ -123,8 +123,8 @@ class Discriminator(nn.Module):
 
 class Model(nn.Module):
     LOSSES: ClassVar = {
-        "discriminator": "nats per image",
-        "generator": "nats per image",
+        "discriminator": "per image",  # nats only for the losses with logarithms
+        "generator": "per image",
         "d_real": "probability",
         "d_fake": "probability",
     }

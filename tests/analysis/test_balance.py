@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from genmodels import data
-from genmodels.analysis.balance import EARLY, RECENT, balance, listed, missing, spread
+from genmodels.analysis.balance import EARLY, RECENT, balance, listed, missing
 from genmodels.analysis.judge import judge_of
 from genmodels.analysis.snapshot import READ, SAMPLES, fixed_samples, snapshot
 from genmodels.families import FAMILIES, build
@@ -30,6 +30,7 @@ def played(real, fake, count=RECENT, last=5000):
         (0.5, 0.52, "cannot tell them apart"),
         (0.7, 0.75, "generator is ahead"),
         (0.99, 0.5, "In balance"),
+        (0.3, 0.5, "discriminator is mostly wrong"),
     ],
 )
 def test_who_is_ahead(real, fake, words):
@@ -65,16 +66,6 @@ def test_collapse_is_told_by_the_classes():
     rare = np.array([0.001] + [0.111] * 9)
     assert "have their share" in balance(points, np.array([1] + [56] * 9), CLASSES, rare)[1]
     assert missing(np.array([0.0, 0.1, 0.9]), np.array([0.0, 0.5, 0.5])) == [], "no real ones, none missed"
-
-
-def test_without_a_judge_the_spread_tells():
-    points, images = played(0.7, 0.3), np.random.default_rng(0).integers(0, 256, (2, 50, 1, 4, 4)).astype(np.uint8)
-    assert spread(images[0], images[0]) == 1
-    assert spread(np.repeat(images[0, :1], 50, 0), images[1]) == 0
-    assert len(balance(points, spread=spread(*images))) == 1
-    assert "collapsed" in balance(points, spread=0.04)[1]
-    assert "4%" in balance(points, spread=0.04)[1]
-    assert "collapsed" not in balance(points, EVEN, CLASSES, spread=0.04)[1], "a judge knows better"
 
 
 def test_words_in_a_row():

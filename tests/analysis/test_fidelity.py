@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
+from PIL import Image
 from sklearn.neighbors import NearestNeighbors
 from torch import nn
 
@@ -169,13 +170,36 @@ def test_a_perfect_translation_and_one_that_does_nothing():
     assert found["closer_to_partner"].value == 1
     assert found["class_kept"].value == found["class_kept"].floor > 0.95, "read as if it were not inverted"
     assert found["frechet_distance"].value == pytest.approx(0, abs=1e-6)
-    assert found["frechet_distance"].floor > 0
+    assert found["frechet_distance"].floor is None, "other images are no floor for the partners of these"
+    assert "against the true partners" in found["frechet_distance"].unit
+    assert all(len(each.unit) <= 100 for each in found.values()), "as an archive takes them"
     inputs = loaded.images[loaded.span("test")].astype(float) / 255
     expected = np.abs(inputs - (1 - inputs)).mean()
     assert found["l1_to_partner_back"].value == pytest.approx(expected, abs=0.02), "150 of the 180 images"
     assert found["class_kept_back"].value < 0.5
     assert found["class_kept_back"].floor > 0.95
-    assert found["frechet_distance_back"].value > 10 * found["frechet_distance_back"].floor
+    assert found["frechet_distance_back"].value > 1
+    assert found["frechet_distance_back"].floor is None
+
+
+def test_domains_are_measured_against_each_real_image_once(tmp_path):
+    """All are translated into one grey; the smaller domain goes round, and its images count once."""
+    for i in range(60):
+        Image.fromarray(np.full((8, 8), 4 * i, np.uint8)).save(tmp_path / f"{i}.png")
+    name = f"domains:folder:{tmp_path}+digits"
+    loaded = data.load(name)
+    found = sample_metrics(Translator(lambda x: x), name, loaded, 150)
+    assert list(found) == ["frechet_distance"], "no partners, and nobody reads what is translated back"
+    few = np.unique(loaded.sources[loaded.span("test")], axis=0)
+    assert found["frechet_distance"].n == len(few) == 6
+    judge = judge_of(name, loaded.classes)
+    rows = np.random.default_rng(0).permutation(loaded.sizes[2])[:150] + loaded.span("test").start
+    learned = np.random.default_rng(0).permutation(loaded.sizes[0])[:6]
+    real, other = (judge.features(loaded.images[each]) for each in (rows[:6], learned))
+    seen = list(dict.fromkeys(image.tobytes() for image in loaded.sources[rows]))
+    given = 255 - np.stack([np.frombuffer(each, np.uint8).reshape(1, 8, 8) for each in seen])
+    assert found["frechet_distance"].value == pytest.approx(frechet(judge.features(given), real), rel=1e-4)
+    assert found["frechet_distance"].floor == pytest.approx(frechet(other, real), rel=1e-4)
 
 
 def test_what_nothing_can_read_is_not_measured():

@@ -62,5 +62,6 @@ def test_copies_are_flagged_and_what_is_said(digits):
     assert too_near(found, known).tolist() == [True] * 3 + [False] * 5
     assert "3 of them are nearer" in sentence(found, known)
     assert "1 of them is nearer" in sentence(nearest(samples[2:], digits), known)
+    assert too_near(found, known._replace(low=0.0)).tolist() == [True] * 3 + [False] * 5, "where many are there twice"
     far = Nearness(np.array([0]), np.array([0.5]))
-    assert "none looks like a copy" in sentence(far, Usual(0.2, 0.1, 9))
+    assert "none is a copy pixel by pixel" in sentence(far, Usual(0.2, 0.1, 9))

@@ -18,7 +18,7 @@ def grid(server: str, page: Page, trained) -> str:
 
 def test_a_class_is_asked_for_and_the_address_shows_the_same(grid: str, page: Page, browser):
     expect(page.get_by_text("of the training images themselves")).to_be_visible()
-    page.get_by_label("Class").click()
+    page.get_by_label("Class", exact=True).click()
     page.get_by_role("option", name="7", exact=True).click()
     expect(page.get_by_text("6 samples from seed 0, asked to be 7")).to_be_visible()
     page.get_by_role("button", name="Another").click()

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 
 import numpy as np
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, WebSocket, expect
 
 from genmodels.runs import Run
 from genmodels.translation import Translator, open_translator
@@ -23,6 +23,15 @@ def painted(page: Page, name: str) -> np.ndarray:
     side = int(canvas.evaluate("canvas => canvas.width"))
     pixels = np.array(canvas.evaluate(PIXELS)).reshape(-1, side, 4)
     return np.where(pixels[:, :, 3] > 0, pixels[:, :, 0], -1)
+
+
+def nothing_is_painted(page: Page, name: str) -> None:
+    """The picture is blank, or soon is."""
+    for _ in range(40):
+        if (painted(page, name) == -1).all():
+            return
+        page.wait_for_timeout(250)
+    raise AssertionError(f"{name} was not wiped")
 
 
 def painted_is(page: Page, name: str, image: np.ndarray) -> None:
@@ -64,6 +73,8 @@ def down_the_middle(page: Page, steps: int = 10) -> None:
 def test_an_edge_picture_is_translated_while_it_is_drawn(server: str, page: Page, trained: Trained) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url) if "/api/translate/" in request.url else None)
+    sockets: list[WebSocket] = []
+    page.on("websocket", lambda socket: sockets.append(socket))
     run = trained("pix2pix", "edges:digits", budget=30, width=4)
     look = opened(page, server, run)
     assert (painted(page, MADE) == -1).all()
@@ -73,8 +84,9 @@ def test_an_edge_picture_is_translated_while_it_is_drawn(server: str, page: Page
     assert set(np.unique(seen)) == {0, 255}, "lines, in dark ink"
     assert (seen[:, [0, 1, 6, 7]] == 255).all()
     assert asked
-    page.mouse.up()
-    page.wait_for_timeout(1500)  # the page hears of the stroke
+    with sockets[-1].expect_event("framesent"):  # the page hears of the stroke
+        page.mouse.up()
+    sockets[-1].wait_for_event("framereceived")
     before = translated(page, look, "forward", lambda now: True)
 
     page.get_by_role("application").focus()
@@ -87,8 +99,7 @@ def test_an_edge_picture_is_translated_while_it_is_drawn(server: str, page: Page
     translated(page, look, "forward", lambda now: bool((now == before).all()))
     page.get_by_role("button", name="Clear").click()
     expect(page.get_by_role("button", name="Clear")).to_be_disabled()
-    page.wait_for_timeout(500)
-    assert (painted(page, MADE) == -1).all()
+    nothing_is_painted(page, MADE)
     expect(page.get_by_text("Draw outlines")).to_be_visible()
 
 
@@ -103,7 +114,7 @@ def test_by_finger_on_a_phone_and_back_again(server: str, browser: Browser, trai
     cycled = look.there_and_back(seen, "back")[1]
     painted_is(page, AGAIN, cycled[0])
     share = np.abs(cycled.astype(int) - seen).mean() / 255
-    expect(page.get_by_text(re.compile(r"Translated back, .* by \d+\.\d%"))).to_contain_text(f"{100 * share:.1f}%")
+    expect(page.get_by_text(re.compile(r"^Translated back, .* by \d+\.\d%"))).to_contain_text(f"{100 * share:.1f}%")
     wide = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth - window.innerWidth")
     assert wide <= 0
     result = page.get_by_role("img", name=SEEN).bounding_box()
@@ -116,9 +127,12 @@ def test_a_link_opened_elsewhere_has_the_same_direction_and_image(
 ) -> None:
     run = trained("cyclegan", "inverted:digits", budget=2, width=4)
     page.goto(f"{server}/translate?run={run.id}&image=7")
+    told = page.get_by_text(re.compile("^The translation differs")).first
+    before = told.inner_text()
     page.get_by_role("radio", name="inverted → plain").click()
     page.wait_for_url(re.compile("direction=back"))
-    there = page.get_by_text(re.compile("^The translation differs")).first.inner_text()
+    expect(told).not_to_have_text(before)
+    there = told.inner_text()
     context = browser.new_context()
     other = context.new_page()
     other.goto(page.url)

@@ -248,6 +248,10 @@ def test_folders_that_are_a_split(tmp_path):
     found = data.load(f"pairs:{tmp_path}")
     assert found.sizes == (20, 4, 5)
     assert sorted(found.sources[found.span("test"), 0, 0, 0]) == [50, 51, 52, 53, 54]
+    side_by_side(tmp_path / "validation", 3, first=70)
+    found = data.load(f"pairs:{tmp_path}")
+    assert found.sizes == (20, 7, 5), "nothing that is held back is learned from"
+    assert sorted(found.sources[found.span("validation"), 0, 0, 0]) == [20, 21, 22, 23, 70, 71, 72]
 
 
 def test_the_longer_side_and_colour_are_cut_to_squares(tmp_path):
@@ -328,6 +332,11 @@ def test_pairs_that_do_not_match(tmp_path):
     (tmp_path / "broken" / "4.png").write_bytes(b"no picture")
     assert "'4.png' cannot be read" in refused(f"pairs:{tmp_path / 'broken'}")
     assert "at least 10" in refused(f"pairs:{side_by_side(tmp_path / 'few', 4)}")
+    write(two_folders(tmp_path / "twice") / "in" / "3.bmp", np.zeros((16, 16), np.uint8))
+    assert "In 'in' there are 2 files called '3'" in refused(f"pairs:{tmp_path / 'twice'}")
+    for name in ("val", "test"):
+        side_by_side(tmp_path / "untaught" / name)
+    assert "no 'train'" in refused(f"pairs:{tmp_path / 'untaught'}")
     for name in "abc":
         side_by_side(tmp_path / "three" / name)
     assert "3 sub-folders are not pairs" in refused(f"pairs:{tmp_path / 'three'}")
@@ -352,6 +361,24 @@ def test_pairs_are_kept_whole(tmp_path):
     intake.delete("pairs:mine")
     assert not intake.own_datasets()
     assert not list((cache.folder_of("x").parent).glob("folder-*")), "what was prepared from it is gone as well"
+
+
+def test_classes_whose_files_are_numbered_alike_are_no_pairs(tmp_path):
+    for i in range(14):
+        write(tmp_path / "cats" / f"{i}.png", np.full((16, 16), max(i, 1), np.uint8))  # 0 is a copy of 1
+        write(tmp_path / "dogs" / f"{i}.png", np.full((16, 16), 100 + i, np.uint8))
+    found = intake.examine(tmp_path)
+    assert not found.partners
+    assert any("call the folders 'input' and 'target'" in remark for remark in found.remarks)
+    assert "copies are left out" in found.becomes
+    assert intake.keep(tmp_path, found, "pets", copies=False) == "folder:pets"
+    assert len(data.load("folder:pets").images) == 27
+    assert intake.own_pairs() == []
+
+
+@pytest.mark.parametrize(("names", "known"), [(("trainA", "trainB"), True), (("B", "a"), True), (("a", "x"), False)])
+def test_what_sides_are_called(names, known):
+    assert aligned.are_sides(names) == known
 
 
 def test_pairs_side_by_side_are_kept_too(tmp_path):
