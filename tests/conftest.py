@@ -15,6 +15,11 @@ from genmodels.training import Images
 from genmodels.worker import run_to_end
 
 
+def data_for(family: str) -> str:
+    """A small dataset that the family can learn from."""
+    return {"images": "digits", "pairs": "edges:digits", "domains": "inverted:digits"}[FAMILIES[family].learns_from]
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Nothing a test does reaches the home of the person who runs it."""

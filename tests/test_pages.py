@@ -16,6 +16,7 @@ from genmodels import jobs
 from genmodels.config import UserError
 from genmodels.families import FAMILIES
 from genmodels.runs import Run, Status, all_runs, runs_folder
+from tests.conftest import data_for
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(path.stem for path in (ROOT / "pages").glob("*.py"))
@@ -95,11 +96,11 @@ def test_every_family_can_be_started_with_its_defaults(name: str, started: list[
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_finished_run_of_every_family(name: str, trained: Trained):
-    run = trained(name, budget=3, log_every=1)
+    run = trained(name, data_for(name), budget=3, log_every=1)
     app = visit("train", run=run.id)
     assert not app.exception
     assert not app.error
-    assert app.title[0].value == f"{FAMILIES[name].title} on Digits"
+    assert app.title[0].value == panels.heading(run.config)
     for loss in FAMILIES[name].Model.LOSSES:
         assert panels.figures.title(loss) in words(app)
     slider = app.select_slider[0]

@@ -15,12 +15,12 @@ from genmodels.config import UserError
 from genmodels.families import FAMILIES
 from genmodels.runs import Status
 from genmodels.worker import run_to_end
+from tests.conftest import data_for
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_finished_run_has_everything(trained, family: str) -> None:
-    dataset = {"images": "digits", "pairs": "edges:digits", "domains": "inverted:digits"}[FAMILIES[family].learns_from]
-    run = genmodels.load(trained(family, dataset, budget=40).id)
+    run = genmodels.load(trained(family, data_for(family), budget=40).id)
     assert run.status().state == "finished"
     assert run.status().step == 40
     points = run.metrics()

@@ -13,11 +13,11 @@ from genmodels.runs import Run
 from genmodels.session import Session
 from genmodels.steering import Turn
 from genmodels.worker import run_to_end
+from tests.conftest import data_for
 from tests.test_exchange import files_of, zipped
 from tests.test_worker import in_state, wait_until
 
 SMALL = {"latent_size": 4, "hidden_size": 16, "threads": 1}
-DATA = {"images": "digits", "pairs": "edges:digits", "domains": "inverted:digits"}
 
 
 def weights(run: Run) -> bytes:
@@ -69,7 +69,7 @@ def test_the_learning_rate_is_turned_under_any_schedule(decay: str, new_run, mon
 def test_the_record_replays_to_the_same_weights(family: str, new_run, monkeypatch) -> None:
     small = {"latent_size": 4, "hidden_size": 16, "width": 4, "blocks": 1}
     knobs = {name: size for name, size in small.items() if name in FAMILIES[family].Config.model_fields}
-    knobs |= {"dataset": DATA[FAMILIES[family].learns_from], "budget": 60, "log_every": 1}
+    knobs |= {"dataset": data_for(family), "budget": 60, "log_every": 1}
     run = new_run(family, **knobs)
     values = dict.fromkeys(steering.knobs(run.config), 0.01)
     turning(run, 20, values, monkeypatch)

@@ -14,9 +14,9 @@ from genmodels.config import UserError
 from genmodels.families import FAMILIES
 from genmodels.runs import Run
 from genmodels.stepping import Stepper
+from tests.conftest import data_for
 
 Runs = Callable[..., Run]
-DATA = {"images": "digits", "pairs": "edges:digits", "domains": "inverted:digits"}
 COMPETING = [name for name, family in FAMILIES.items() if hasattr(family.Model, "CHARTS")]
 SMALL = {"batch_size": 32}
 
@@ -24,7 +24,7 @@ SMALL = {"batch_size": 32}
 @pytest.fixture
 def opened(new_run: Runs) -> Callable[..., Stepper]:
     def make(family: str = "gan", **settings: object) -> Stepper:
-        return Stepper(new_run(family, DATA[FAMILIES[family].learns_from], **SMALL, **settings))
+        return Stepper(new_run(family, data_for(family), **SMALL, **settings))
 
     return make
 

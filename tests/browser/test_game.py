@@ -4,6 +4,8 @@ import re
 
 from playwright.sync_api import Page, expect
 
+from tests.browser.test_journeys import state
+
 
 def test_a_conditional_gan_is_trained_and_moved_by_one_step(server: str, page: Page) -> None:
     page.goto(f"{server}/train")
@@ -16,7 +18,7 @@ def test_a_conditional_gan_is_trained_and_moved_by_one_step(server: str, page: P
     expect(page.get_by_text("Discriminator and Generator")).to_be_visible()
     expect(page.get_by_text("D(x) and D(G(z)), probability")).to_be_visible()
     expect(page.get_by_text("a column is a class")).to_be_visible()
-    expect(page.get_by_text("finished", exact=True)).to_be_visible(timeout=90_000)
+    state(page, "finished").to_be_visible(timeout=60_000)
     page.get_by_text("Slow motion: one move at a time").click()
     expect(page.get_by_text("Press a button")).to_be_visible()
     page.get_by_role("button", name="Generator step").click()
