@@ -25,6 +25,7 @@ COLUMNS = 4
 SIGNS = {
     "It is too early": (":material/hourglass_empty:", "gray"),
     "In balance": (":material/balance:", "green"),
+    "The discriminator cannot tell": (":material/balance:", "gray"),
     "Of ": (":material/check_circle:", "green"),
 }
 WARNING = (":material/warning:", "orange")

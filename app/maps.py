@@ -235,8 +235,8 @@ def watched_by(run: Run, labels: np.ndarray) -> np.ndarray | None:
 
     What the run kept of its test images says how many there are; before its end, the dataset does. Raises UserError.
     """
-    path, config = run.path / "latents.npz", run.config
-    known = _test_labels(str(run.path), path.stat().st_mtime_ns) if path.exists() else None
+    changed, config = run.changed("latents.npz"), run.config
+    known = _test_labels(str(run.path), changed) if changed else None
     if known is None and not data.is_present(config.dataset):
         return None
     count = pictures.facts(config.dataset, config.size, config.channels).sizes[2] if known is None else len(known)

@@ -115,14 +115,9 @@ def facts(name: str, size: int | None, channels: int | None) -> Facts:
 def of_run(run: Run, name: str) -> dict[str, Picture]:
     """The pictures in one .npz of a run, by name; what belongs together stands in rows. Raises UserError."""
     last = newest(run)
-    light = _light(str(run.path), last, _changed(run, last))
+    light = _light(str(run.path), last, run.changed(f"{last}.npz"))
     asked = "conditional" in FAMILIES[run.config.family].abilities  # its samples go round the classes
-    return _pictures(str(run.path), name, _changed(run, name), light, len(run.config.classes) if asked else 0)
-
-
-def _changed(run: Run, name: str) -> int:
-    path = run.path / f"{name}.npz"
-    return path.stat().st_mtime_ns if path.exists() else 0
+    return _pictures(str(run.path), name, run.changed(f"{name}.npz"), light, len(run.config.classes) if asked else 0)
 
 
 def _images(path: str, name: str) -> dict[str, np.ndarray]:
@@ -202,4 +197,4 @@ def _thumbnail(path: str, name: str, changed: int) -> Picture | None:
 def thumbnail(run: Run) -> Picture | None:
     """A few samples of a run, or copies where it has no samples, small; None before there are any. Raises UserError."""
     name = newest(run)
-    return _thumbnail(str(run.path), name, _changed(run, name))
+    return _thumbnail(str(run.path), name, run.changed(f"{name}.npz"))

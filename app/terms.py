@@ -64,8 +64,7 @@ class Sum(NamedTuple):
 
 def once(inside: Inside, name: str, function: Callable[[Inside], Any]) -> Any:
     """What is the same for all who look at this run, computed once."""
-    files = [inside.run.path / file for file in ("weights.safetensors", "latents.npz")]
-    stamps = tuple(file.stat().st_mtime_ns if file.exists() else 0 for file in files)
+    stamps = inside.run.stamp, inside.run.changed("latents.npz")
     return _once((str(inside.run.path), inside.real, *stamps), name, inside, function)
 
 

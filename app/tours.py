@@ -175,7 +175,7 @@ def taken(inside: Inside, other: Inside | None, stops_of: Callable[[Inside], Sto
 
 
 def _take(letter: str, inside: Inside, judge: Judge | None, tour: Tour) -> Take:
-    made = (inside.run.path / "weights.safetensors").stat().st_mtime_ns
+    made = inside.run.stamp
     within = _radius(inside.run.id, made, inside.means)
     eyes = judge.facts.sha256 if judge else ""
     measured = _measured(inside.run.id, made, tour.codes.tobytes(), eyes, within, inside, tour, judge)

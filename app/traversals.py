@@ -45,10 +45,7 @@ def traversal(run: Run, image: int) -> Traversal | None:
 
     None before there are weights, or where there is no such image. Raises UserError.
     """
-    weights = run.path / "weights.safetensors"
-    if not weights.exists():
-        return None
-    return _traversal(str(run.path), weights.stat().st_mtime_ns, image)
+    return _traversal(str(run.path), run.stamp, image) if run.stamp else None
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
