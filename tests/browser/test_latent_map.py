@@ -265,6 +265,10 @@ def test_the_replay_moves_the_points_and_ends_where_they_are(server: str, page: 
     assert (early != late).any(2).mean() > 0.01
     page.get_by_role("button", name="Play how the map formed").click()
     expect(page.locator(".replay output")).to_contain_text("end")
+    for _ in range(100):  # the words change before the next frame is painted
+        if (pixels(stage) == late).all():
+            break
+        page.wait_for_timeout(100)
     assert (pixels(stage) == late).all()
 
 
