@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genmodels.analysis.snapshot import to_bytes
 from genmodels.config import UserError
-from genmodels.families.contract import abilities
+from genmodels.families.contract import abilities, latent_size
 from genmodels.training import evaluating
 
 WHOLE = 6.0  # standard deviations: a threshold that cuts nothing off in practice
@@ -49,7 +49,7 @@ def samples(
     """n noises, each of them in each of these classes. -> uint8 (max(1, classes), n, C, H, W). Raises UserError."""
     asked: list[int | None] = [None] if classes is None else list(classes)
     if "decode" in abilities(model):
-        z = noise(n, model.config.latent_size, seed, threshold)
+        z = noise(n, latent_size(model), seed, threshold)
         labels = None if classes is None else [each for each in classes for _ in range(n)]
         images = decoded(model, np.tile(z, (len(asked), 1)), labels)
         return images.reshape(len(asked), n, *images.shape[1:])

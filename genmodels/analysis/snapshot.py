@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from genmodels.analysis.judge import Judge
-from genmodels.families.contract import abilities
+from genmodels.families.contract import abilities, latent_size
 from genmodels.training import Images, evaluating, scaled
 
 SAMPLES = 64
@@ -68,7 +68,7 @@ def fixed_samples(model: Any, generator: torch.Generator) -> Tensor:
     if "conditional" not in abilities(model):
         return model.sample(SAMPLES, generator=generator)
     order = torch.arange(SAMPLES, device=generator.device)
-    noise = torch.randn(SAMPLES, model.config.latent_size, generator=generator, device=generator.device)
+    noise = torch.randn(SAMPLES, latent_size(model), generator=generator, device=generator.device)
     return model.decode(noise[order // model.classes], order % model.classes)
 
 

@@ -1,8 +1,8 @@
 """What every family promises, and the abilities it may have. A page asks for an ability, never for a class name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -76,8 +76,11 @@ class Likelihood(Posterior, Protocol):
     def observe(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Draw what the likelihood is of: binary pixels for a Bernoulli, the image itself for a Gaussian."""
 
-    def log_likelihood(self, observed: Tensor, z: Tensor) -> Tensor:
-        """log p(x | z) in nats, summed over pixels. (N, C, H, W), (N, L) -> (N,)."""
+    def log_likelihood(self, observed: Tensor, z: Tensor, visible: Tensor | None = None) -> Tensor:
+        """log p(x | z) in nats, summed over pixels. (N, C, H, W), (N, L) -> (N,).
+
+        visible: bool (C, H, W), the only pixels to be counted.
+        """
 
 
 @runtime_checkable
@@ -108,6 +111,52 @@ class Translate(Protocol):
 
 
 @runtime_checkable
+class LogProb(Protocol):
+    def log_prob(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """log P(x) in nats of each image as one of 256 levels a pixel, every Jacobian counted. (N, C, H, W) -> (N,).
+
+        A lower bound, by one draw of dequantization noise; bits per dimension are -log P / (C H W log 2).
+        """
+
+
+class Frame(NamedTuple):
+    """One moment on the way from noise to image. level: 1 is noise alone, 0 the image.
+
+    noisy: x_t in the model's own range, [-1, 1] and noise. predicted: the image that it expects, in [0, 1]. Both
+    (N, C, H, W).
+    """
+
+    level: float
+    noisy: Tensor
+    predicted: Tensor
+
+
+@runtime_checkable
+class Denoise(Protocol):
+    """x_t = alpha x_0 + sigma noise, with x_0 in [-1, 1]. labels None: no class in particular. Raises UserError."""
+
+    SAMPLERS: ClassVar[tuple[str, ...]]
+
+    def signal(self, level: float) -> tuple[float, float]:
+        """alpha and sigma at a level in [0, 1]."""
+
+    def noised(self, x: Tensor, level: float, generator: torch.Generator) -> Tensor:
+        """x_t of images in [0, 1]. (N, C, H, W) -> the same."""
+
+    def denoise_step(
+        self, noisy: Tensor, level: float, to: float, labels: Tensor | None = None,
+        generator: torch.Generator | None = None, *, sampler: str = "ddim", guidance: float = 1.0,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """x at the lower level `to`, and the image in [0, 1] that x_t is expected to be."""
+
+    def denoise_path(
+        self, noisy: Tensor, level: float = 1.0, labels: Tensor | None = None,
+        generator: torch.Generator | None = None, *, steps: int = 50, sampler: str = "ddim", guidance: float = 1.0,
+    ) -> Iterator[Frame]:  # fmt: skip
+        """From x_t down to the image: a frame before any step and one after each, the last at level 0."""
+
+
+@runtime_checkable
 class Classify(Protocol):
     def classify(self, x: Tensor) -> Tensor:
         """Unnormalised log-probabilities of the classes. (N, C, H, W) -> (N, classes)."""
@@ -122,9 +171,16 @@ ABILITIES: dict[str, Any] = {
     "classify": Classify,
     "conditional": Conditional,
     "translate": Translate,
+    "log_prob": LogProb,
+    "denoise_path": Denoise,
 }
 
 
 def abilities(model: object) -> list[str]:
     """The abilities that a model, or a class of models, has."""
     return [name for name in ABILITIES if hasattr(model, name)]
+
+
+def latent_size(model: Any) -> int:
+    """Numbers in a code: a knob, or as many as an image has where the family keeps the dimension."""
+    return getattr(model, "latent_size", None) or model.config.latent_size

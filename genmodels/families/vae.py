@@ -144,11 +144,14 @@ class Model(nn.Module):
     def observe(self, x: Tensor, generator: torch.Generator) -> Tensor:
         return binarize(x, generator) if self.config.likelihood == "bernoulli" else x
 
-    def log_likelihood(self, observed: Tensor, z: Tensor) -> Tensor:
+    def log_likelihood(self, observed: Tensor, z: Tensor, visible: Tensor | None = None) -> Tensor:
+        drawn = self.decoder(z)
+        if visible is not None:
+            drawn, observed = drawn[:, visible], observed[:, visible]
         if self.config.likelihood == "bernoulli":
-            return bernoulli_log_likelihood(self.decoder(z), observed)
+            return bernoulli_log_likelihood(drawn, observed)
         # The spread cannot fall below e^-5: on exact pixels the density would grow without end.
-        return gaussian_log_likelihood(self.decode(z), self.log_sigma.clamp(min=-5), observed)
+        return gaussian_log_likelihood(drawn.sigmoid(), self.log_sigma.clamp(min=-5), observed)
 
     def sample(self, n: int, labels: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
         device = next(self.parameters()).device

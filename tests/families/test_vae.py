@@ -47,6 +47,18 @@ def test_gaussian_is_the_one_of_torch_distributions_constant_included() -> None:
     assert torch.allclose(vae.gaussian_log_likelihood(mean, log_sigma, x), oracle, rtol=1e-5)
 
 
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+def test_only_visible_pixels_are_counted_where_that_is_asked(likelihood: str) -> None:
+    model = vae.Model(vae.Config(likelihood=likelihood), (3, 8, 8), 10)
+    observed, z = torch.rand(4, 3, 8, 8).round(), torch.randn(4, 16)
+    parts = [torch.zeros(3, 8, 8, dtype=torch.bool) for _ in range(2)]
+    parts[0][:, :, :5] = True
+    parts[1] = ~parts[0]
+    both = sum(model.log_likelihood(observed, z, visible) for visible in parts)
+    assert torch.allclose(both, model.log_likelihood(observed, z), rtol=1e-5)
+    assert not torch.allclose(model.log_likelihood(observed, z, parts[0]), both, rtol=1e-2)
+
+
 def test_learned_sigma_finds_the_spread_of_the_data() -> None:
     """The maximum-likelihood sigma is the root mean squared error, Eq. 5 of the sigma-VAE paper."""
     log_sigma = torch.zeros((), requires_grad=True)
