@@ -9,7 +9,7 @@ from torch.distributions import Normal
 
 from genmodels.analysis.snapshot import codes, in_chunks
 from genmodels.data.dataset import Dataset
-from genmodels.families.contract import Likelihood, abilities
+from genmodels.families.contract import Likelihood, LogProb, abilities
 from genmodels.training import Images, evaluating, measure, scaled, some
 
 
@@ -62,6 +62,37 @@ def active_units(means: Tensor, threshold: float = 0.01) -> int:
     return int((means.var(0) > threshold).sum())
 
 
+def bits_per_dimension(model: LogProb, images: Tensor, seed: int = 0) -> float:
+    """-log2 P(x) / (C H W), a mean over uint8 images (N, C, H, W), one draw of dequantization noise for each.
+
+    A model under which every picture is as likely has 8 exactly, one that knows the picture 0.
+    """
+    generator = torch.Generator(images.device).manual_seed(seed)
+    with evaluating(model):  # type: ignore[arg-type]
+        nats = torch.cat(in_chunks(lambda x: model.log_prob(x, generator), images)).double().mean().item()
+    return -nats / (images[0].numel() * math.log(2))
+
+
+def likelihood_metrics(
+    model: Any, test: Images, step: int, draws: int, nll_images: int, seed: int
+) -> dict[str, Metric]:
+    """How probable test images are, as far as the model can tell; the parameters are those of `evaluate`."""
+    n, can, found = len(test.images), abilities(model), {}
+    if "log_likelihood" in can:
+        terms = measure(model, test, step, seed)
+        for name in ("negative_elbo", "reconstruction", "kl"):
+            better: Literal["lower", "neither"] = "lower" if name == "negative_elbo" else "neither"
+            found[name] = Metric(terms[name], "nats per image", better, n)
+        drawn = some(test, nll_images).images
+        nll, size = importance_sampled_nll(model, drawn, draws, seed)
+        found["nll"] = Metric(nll, f"nats per image, {draws} draws", "lower", len(drawn))
+        found["effective_sample_size"] = Metric(size, f"of {draws} draws", "higher", len(drawn))
+    if "log_prob" in can:
+        bits = bits_per_dimension(model, test.images, seed)
+        found["bits_per_dimension"] = Metric(bits, "bits per dimension", "lower", n)
+    return found
+
+
 def evaluate(
     model: Any,
     test: Images,
@@ -83,17 +114,10 @@ def evaluate(
     found: dict[str, Metric] = {}
     if "encode" in can and "decode" in can:
         with evaluating(model):
-            errors = in_chunks(lambda x: (model.decode(model.encode(x)) - x).square().mean((1, 2, 3)), test.images)
-        found["reconstruction_error"] = Metric(torch.cat(errors).mean().item(), "squared error per pixel", "lower", n)
-    if "log_likelihood" in can:
-        terms = measure(model, test, step, seed)
-        for name in ("negative_elbo", "reconstruction", "kl"):
-            better: Literal["lower", "neither"] = "lower" if name == "negative_elbo" else "neither"
-            found[name] = Metric(terms[name], "nats per image", better, n)
-        drawn = some(test, nll_images).images
-        nll, size = importance_sampled_nll(model, drawn, draws, seed)
-        found["nll"] = Metric(nll, f"nats per image, {draws} draws", "lower", len(drawn))
-        found["effective_sample_size"] = Metric(size, f"of {draws} draws", "higher", len(drawn))
+            few = some(test, getattr(model, "CODES_AT_MOST", n)).images
+            errors = torch.cat(in_chunks(lambda x: (model.decode(model.encode(x)) - x).square().mean((1, 2, 3)), few))
+        found["reconstruction_error"] = Metric(errors.mean().item(), "squared error per pixel", "lower", len(few))
+    found |= likelihood_metrics(model, test, step, draws, nll_images, seed)
     if "posterior" in can:
         means = torch.from_numpy(codes(model, test.images)["means"])
         found["active_units"] = Metric(active_units(means), f"of {means.shape[1]} dimensions", "neither", n)

@@ -57,7 +57,9 @@ FAMILIES: dict[str, Family] = {
     "conv-autoencoder": Family("Convolutional autoencoder", "the same with convolutions: sharper", "conv_autoencoder"),
     "gan": Family("GAN", "two networks compete: one makes images, one tells them from real ones", "gan"),
     "conditional-gan": Family("Conditional GAN", "a GAN that makes what it is asked for, by class", "conditional_gan"),
+    "diffusion": Family("Diffusion", "makes an image out of noise, a little less noise at each step", "diffusion"),
     "vae-gan": Family("VAE-GAN", "a VAE whose copies need not match in pixels but in what a critic sees", "vae_gan"),
+    "flow": Family("Normalizing flow", "an invertible network that knows the probability of every image", "flow"),
     "pix2pix": Family("pix2pix", "turns an image into its partner, learned from pairs", "pix2pix", "pairs"),
     "cyclegan": Family("CycleGAN", "turns one kind of image into another, with no pair known", "cyclegan", "domains"),
 }
