@@ -107,8 +107,8 @@ class Layers(nn.Sequential):
 def set_bfloat16(model: nn.Module, wanted: bool) -> None:
     """Let the networks of a model compute their products in bfloat16 while they train, or not."""
     for module in model.modules():
-        if isinstance(module, Layers):
-            module.in_bfloat16 = wanted
+        if hasattr(module, "in_bfloat16"):
+            module.in_bfloat16 = wanted  # type: ignore[assignment]
 
 
 def mlp(*sizes: int) -> Layers:
