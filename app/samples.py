@@ -1,19 +1,18 @@
-"""What the Samples page is made of: what is asked for, in the address; the grid, and the way between two samples."""
+"""What the Samples page is made of: what is asked for, in the address; the grid, and the nearest training images."""
 
-import base64
 import contextlib
 import html
 import io
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import streamlit as st
 
-from app import state
-from app.pictures import layout
+from app import priors, state
+from app.components.album import album, figure, picture, table
+from app.pictures import DOWNLOAD, layout
 from app.start import SEEDS, forget, whole
 from genmodels import data, media
 from genmodels.config import UserError
@@ -31,27 +30,17 @@ FLAG = "⚑ "
 MOST = 20  # classes that are drawn together
 SMALL = 32  # the same where classes stand below each other
 GRID = 346  # CSS pixels of the grid in the file that is downloaded
-DOWNLOAD = ":material/download:"
-STYLE = """<style>
-.samples { display: flex; flex-wrap: wrap; gap: 8px; }
-.samples.classes { display: grid; justify-content: start; align-items: center; gap: 4px; overflow-x: auto; }
-.samples figure { margin: 0; }
-.samples div { display: flex; gap: 2px; }
-.samples img { display: block; image-rendering: pixelated; border: 1px solid rgb(128 128 128 / 35%); }
-.samples figcaption, .samples span { font-size: 0.8rem; line-height: 1.3; text-align: center;
-  font-variant-numeric: tabular-nums; }
-.samples span.name { text-align: right; padding-right: 4px; }
-.samples .flag { outline: 2px solid #e0107c; outline-offset: 2px; }
-</style>"""
 
 
 class Asked(NamedTuple):
-    """What is drawn. classes: those asked for, None where the model cannot be asked. threshold: None for no limit."""
+    """What is drawn. classes: those asked for, None where the model cannot be asked. threshold: None for no limit.
+    prior: what codes are drawn from, one of `priors`."""
 
     n: int
     seed: int
     classes: tuple[int, ...] | None
     threshold: float | None
+    prior: str = priors.NORMAL
 
 
 class Shown(NamedTuple):
@@ -77,7 +66,7 @@ def form(run: Run) -> Asked:
     """What to draw; all of it in the address."""
     asked, able = st.query_params.get("class"), abilities(run)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        seed = _seed()
+        seed = seed_form()
         classes = _classes(run.config.classes) if "conditional" in able else None
         grid = len(classes or ()) > 1
         n = st.number_input(
@@ -91,12 +80,14 @@ def form(run: Run) -> Asked:
                 "Truncation", THRESHOLDS, OFF, key="truncation", bind="query-params", width=200,
                 help="How far from the centre noise may lie, in standard deviations.",
             )  # fmt: skip
+        prior = priors.choose(opened(str(run.path), run.stamp))
     if asked is not None and "conditional" not in able:
         st.caption("This model does not know classes, so it cannot be asked for one.")
-    return Asked(int(n), seed, classes, None if threshold == OFF else float(threshold))
+    return Asked(int(n), seed, classes, None if threshold == OFF else float(threshold), prior)
 
 
-def _seed() -> int:
+def seed_form() -> int:
+    """The seed, in the address, and a button for another one."""
     st.session_state["samples-seed"] = seed = whole("seed", SEEDS, 0)
 
     def told() -> None:
@@ -106,7 +97,7 @@ def _seed() -> int:
         st.query_params["seed"] = str(np.random.default_rng().integers(1_000_000))
 
     st.number_input("Seed", 0, SEEDS, key="samples-seed", width=140, on_change=told, help="Decides the noise.")
-    st.button("Another", icon=":material/casino:", on_click=another)
+    st.button("Another", icon=":material/casino:", on_click=another, key="another-seed")
     return seed
 
 
@@ -153,7 +144,9 @@ def opened(path: str, made: int) -> Run:
 def _drawn(path: str, made: int, asked: Asked) -> np.ndarray:
     from genmodels.analysis.sampling import WHOLE, samples
 
-    images = samples(opened(path, made).model, asked.n, asked.seed, asked.classes, asked.threshold or WHOLE)
+    run = opened(path, made)
+    codes_from = priors.codes_from(run, asked.prior)
+    images = samples(run.model, asked.n, asked.seed, asked.classes, asked.threshold or WHOLE, codes_from)
     return images.reshape(-1, *images.shape[2:])
 
 
@@ -183,25 +176,12 @@ def show(shown: Shown) -> None:
     """The samples, what they are, and their downloads."""
     images, names, asked = shown.as_people_write, shown.run.config.classes, shown.asked
     size = _size(images, SMALL if shown.by_class else CELL)
+    cells = [picture(each, size, f"Sample {name}") for each, name in zip(images, shown.names, strict=True)]
     if shown.by_class:
-        heads = "".join(f"<span>{i + 1}</span>" for i in range(asked.n))
-        rows = [
-            f'<span class="name">{html.escape(names[c])}</span>'
-            + "".join(
-                picture(images[i], size, f"Sample {shown.names[i]}")
-                for i in range(row * asked.n, (row + 1) * asked.n)
-            )
-            for row, c in enumerate(asked.classes or ())
-        ]  # fmt: skip
-        columns = f"grid-template-columns: max-content repeat({asked.n}, max-content)"
-        st.html(f'{STYLE}<div class="samples classes" style="{columns}"><span></span>{heads}{"".join(rows)}</div>')
+        rows = [cells[first : first + asked.n] for first in range(0, len(cells), asked.n)]
+        table([names[c] for c in asked.classes or ()], rows)
     else:
-        st.html(
-            f'{STYLE}<div class="samples">'
-            + "".join(
-                figure([picture(each, size, f"Sample {i + 1}")], str(i + 1)) for i, each in enumerate(images)
-            ) + "</div>"
-        )  # fmt: skip
+        album([figure([each], str(i + 1)) for i, each in enumerate(cells)])
     st.caption(state.plain(_caption(shown)))
     _downloads(shown, images)
 
@@ -209,6 +189,7 @@ def show(shown: Shown) -> None:
 def _caption(shown: Shown) -> str:
     asked, classes = shown.asked, shown.run.config.classes
     what = f"{len(shown.images)} samples from seed {asked.seed}"
+    what += ", by the learned flow" if asked.prior == priors.FLOW else ""
     if shown.by_class:
         what += ": a class in each row, the same noise in each column"
     elif asked.classes:
@@ -225,19 +206,6 @@ def _size(images: np.ndarray, cell: int) -> tuple[int, int]:
     """Width and height on the page: a whole factor."""
     factor = layout(images.shape[3], cell, GRID)[0]
     return factor * images.shape[3], factor * images.shape[2]
-
-
-def picture(image: np.ndarray, size: tuple[int, int], alt: str, title: str = "") -> str:
-    """uint8 (C, H, W), as shown -> an element; the browser enlarges it to squares."""
-    address = base64.b64encode(media.png(media.grid(image[None], 1))).decode()
-    words = f'alt="{html.escape(alt)}" title="{html.escape(title or alt)}"'
-    return f'<img src="data:image/png;base64,{address}" width="{size[0]}" height="{size[1]}" {words}>'
-
-
-def figure(parts: Sequence[str], caption: str, flagged: bool = False) -> str:
-    """Pictures beside each other with words below."""
-    mark = ' class="flag"' if flagged else ""
-    return f"<figure><div{mark}>{''.join(parts)}</div><figcaption>{caption}</figcaption></figure>"
 
 
 def _downloads(shown: Shown, images: np.ndarray) -> None:
@@ -293,12 +261,12 @@ def nearest(shown: Shown) -> None:
     for i, sample in enumerate(shown.as_people_write):
         both = [picture(sample, size, f"Sample {shown.names[i]}"), picture(reals[i], size, near.names[i])]
         name = f"{FLAG if flagged[i] else ''}{html.escape(shown.names[i])}"
-        cells.append(figure(both, f"{name}<br>{near.found.distance[i]:.3f}", bool(flagged[i])))
-    st.html(f'{STYLE}<div class="samples">{"".join(cells)}</div>')
+        cells.append(figure(both, f"{name}<br>{near.found.distance[i]:.1%}", bool(flagged[i])))
+    album(cells)
     st.caption(
         "In each pair: the sample, then the training image nearest to it, and how far apart they are: the root of the "
-        f"mean squared difference of a pixel, black 0 and white 1. Marked by {FLAG}and a frame: nearer than "
-        f"{near.known.low:.3f}, as 99% of the training images are not."
+        f"mean squared difference of a pixel, as a share of the full range. Marked by {FLAG}and a frame: nearer than "
+        f"{near.known.low:.1%}, as 99% of the training images are not."
     )
 
 

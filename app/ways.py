@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import streamlit as st
 
-from app import look, panels, state
+from app import look, panels, priors, state
 from app.components.player import Film, player, sheet_of
-from app.perturb import DOWNLOAD
+from app.pictures import DOWNLOAD
 from app.samples import Shown, abilities, opened
 from app.start import whole
 from genmodels import media
@@ -29,12 +29,18 @@ to the centre, where the model has seen most ([Brock et al. 2019](https://arxiv.
 On the way between two samples the noise goes straight, $a + d\,(b - a)$, or *spherical*: its direction turns at
 constant speed while its length changes linearly ([Shoemake 1985](https://doi.org/10.1145/325334.325242)). Noise of $L$
 numbers is about $\sqrt L$ long; halfway on a straight line it is shorter than what the model has learned from.
+
+A **learned flow** $f$ takes codes to noise, and $f^{-1}$ noise to codes, so that they lie where those of training
+images do. It maximises $\log p(z) = \log \mathcal N(f(z); 0, I) + \log |\det \partial f / \partial z|$ over codes of
+training images, of a VAE over draws from $q(z \mid x)$, whose mixture is not $\mathcal N(0, I)$
+([Hoffman and Johnson 2016](http://approximateinference.org/accepted/HoffmanJohnson2016.pdf)).
 """
 
 
 def way(shown: Shown) -> None:
     """From one sample to another, where the model has noise to go through. Raises UserError."""
     from genmodels.analysis.sampling import WHOLE, noise
+    from genmodels.families.contract import latent_size
 
     run, asked = shown.run, shown.asked
     if "decode" not in abilities(run) or len(shown.images) < 2:
@@ -44,7 +50,7 @@ def way(shown: Shown) -> None:
         first, second = (_end(shown, *each) for each in (("first", "From", 0), ("second", "To", 1)))
         plan, pace = _plan()
     model: Any = opened(str(run.path), run.stamp).model
-    z = noise(asked.n, model.config.latent_size, asked.seed, asked.threshold or WHOLE)
+    z = noise(asked.n, latent_size(model), asked.seed, asked.threshold or WHOLE)
     ends = [first, second]
     labels = None if asked.classes is None else [asked.classes[each // asked.n] for each in ends]
     _film(shown, z[[each % asked.n for each in ends]], labels, ends, plan, pace)
@@ -84,7 +90,7 @@ def _film(
     judge = _judge(run.config)
     stops = transitions.Stops(z, np.zeros(2, int), tuple(shown.names[each] for each in ends))
     tour = transitions.tour(stops, plan, np.zeros(z.shape[1]))
-    frames = _frames(str(run.path), run.stamp, tour.codes, frames_of)
+    frames = _frames(str(run.path), run.stamp, tour.codes, frames_of, shown.asked.prior)
     probabilities = judge.probabilities(frames) if judge else None
     if probabilities is not None:
         read = labels or probabilities[[0, -1]].argmax(1)
@@ -99,8 +105,10 @@ def _film(
     film = Film(name, sheet_of(as_seen), height, width, meter, f"{caption}, over the frames", caption)
     _watch(film, tour, classes, pace)
     if probabilities is not None:
-        off = int(transitions.off_class(tour, probabilities).sum())
-        st.caption(f"{off} of {len(frames)} frames read as a class at neither end.")
+        off, (start, end) = int(transitions.off_class(tour, probabilities).sum()), tour.stops.labels
+        if start != end:
+            way = f"On the way from {classes[start]} to {classes[end]}"
+            st.caption(state.plain(f"{way}, the judge takes {off} of {len(frames)} frames for something else."))
     if labels and labels[0] != labels[1]:
         st.caption("The class changes at once, halfway: there is nothing between two classes to ask for.")
     _film_downloads(as_seen, f"way-{run.id}-{'-'.join(str(each + 1) for each in ends)}", pace)
@@ -123,10 +131,12 @@ def _watch(film: Film, tour: transitions.Tour, classes: Sequence[str], pace: int
 
 
 @st.cache_data(show_spinner=False, max_entries=8)
-def _frames(path: str, made: int, codes: np.ndarray, labels: tuple[int, ...] | None) -> np.ndarray:
+def _frames(path: str, made: int, noise: np.ndarray, labels: tuple[int, ...] | None, prior: str) -> np.ndarray:
     from genmodels.analysis.sampling import decoded
 
-    return decoded(opened(path, made).model, codes, labels)
+    run = opened(path, made)
+    codes_from = priors.codes_from(run, prior)
+    return decoded(run.model, codes_from(noise) if codes_from else noise, labels)
 
 
 def _film_downloads(frames: np.ndarray, name: str, pace: int) -> None:

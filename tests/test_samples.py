@@ -10,9 +10,9 @@ from PIL import Image
 from scipy import stats
 from streamlit.testing.v1 import AppTest
 
-from app import samples, ways
+from app import priors, samples, ways
 from genmodels import data
-from genmodels.analysis import sampling
+from genmodels.analysis import learned_prior, sampling
 from genmodels.config import UserError
 from genmodels.families import FAMILIES
 from genmodels.media import as_people_write
@@ -35,7 +35,9 @@ def grids(app: AppTest) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
-    for kept in (samples.opened, samples._drawn, samples._light, samples._nearest, samples._usual, ways._frames):
+    for kept in (
+        samples.opened, samples._drawn, samples._light, samples._nearest, samples._usual, ways._frames, priors._opened
+    ):  # fmt: skip
         kept.clear()
 
 
@@ -118,7 +120,7 @@ def test_a_training_image_among_the_samples_is_flagged(trained, monkeypatch):
     _, near = grids(app)
     assert near.count('class="flag"') == 1
     assert "Training image 4, class 3" in near.split("</figure>")[0]
-    assert f"{samples.FLAG}1<br>0.000" in near
+    assert f"{samples.FLAG}1<br>0.0%" in near
 
 
 def test_seed_class_and_truncation_come_from_the_address_and_go_there(trained):
@@ -192,7 +194,7 @@ def test_the_files_are_what_is_shown(trained, monkeypatch):
 
 
 def test_a_run_that_cannot_sample_is_refused_and_another_offered(trained):
-    other, run = trained(budget=2), trained("autoencoder", budget=2)
+    other, run = trained(budget=2), trained("pix2pix", "edges:digits", budget=2)
     app = visit("samples", run=run.id, **FEW)
     assert "cannot make new images" in words(app)
     assert app.query_params["run"] in (other.id, [other.id])
@@ -255,3 +257,96 @@ def test_without_the_dataset_there_are_samples_and_no_neighbours(trained, monkey
     assert "6 samples from seed 0" in words(app)
     assert "fetch the dataset on the page Data" in words(app)
     assert len(grids(app)) == 1
+
+
+# -- a flow that has learned where codes lie
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flow that is learned in a moment."""
+    monkeypatch.setattr(learned_prior, "LAYERS", 2)
+    monkeypatch.setattr(learned_prior, "HIDDEN", 16)
+    learn = learned_prior.learn
+    monkeypatch.setattr(learned_prior, "learn", lambda points: learn(points, steps=20))
+
+
+def test_an_autoencoder_learns_where_its_codes_lie_and_samples(trained, quick, monkeypatch):
+    made = {}
+    monkeypatch.setattr(ways, "sheet_of", lambda frames: made.update(frames=frames) or b"")
+    run = trained("autoencoder", budget=3)
+    app = visit("samples", run=run.id, **FEW)
+    assert not app.exception
+    assert "An autoencoder says nothing of where its codes lie" in words(app)
+    assert not grids(app)
+    press(app, "Learn where its codes lie")
+    assert not app.exception
+    assert not app.error
+    assert (run.path / "prior.safetensors").exists()
+    assert "6 samples from seed 0, by the learned flow" in words(app)
+    assert "144 codes that it did not learn from" in words(app)
+    assert "under a normal fitted to the codes" in words(app)
+    grid, near = grids(app)
+    assert (grid.count("<img"), near.count("<img")) == (6, 12)
+    assert {each.label for each in app.get("download_button")} == {"PNG", "ZIP", "GIF", "MP4"}
+    z = priors.learned(run).from_flow(sampling.noise(6, run.model.config.latent_size, 0))
+    shown = samples.draw(run, samples.Asked(6, 0, None, None, priors.FLOW))
+    assert np.array_equal(shown.images, sampling.decoded(run.model, z))
+    assert np.array_equal(made["frames"][[0, -1]], shown.as_people_write[[0, 1]]), "the way has them at its ends"
+    fitted = visit("samples", run=run.id, prior="normal", **FEW)
+    assert not fitted.error
+    assert "by the learned flow" not in words(fitted)
+    assert grids(fitted)[0] != grid
+    assert grids(visit("samples", run=run.id, **FEW))[0] == grid, "learned once, and kept with the run"
+
+
+def test_a_vae_has_both_priors_and_the_address_says_which(trained, quick):
+    run = trained(budget=3)
+    normal = grids(visit("samples", run=run.id, **FEW))[0]
+    app = press(visit("samples", run=run.id, prior="flow", **FEW), "Learn where its codes lie")
+    assert not app.error
+    assert "under the standard normal" in words(app)
+    assert grids(app)[0] != normal
+    assert grids(visit("samples", run=run.id, **FEW))[0] == normal
+    assert not visit("samples", run=run.id, prior="square", **FEW).exception
+
+
+def test_a_stale_or_damaged_prior_is_said_and_learned_again(trained, quick):
+    run = trained("autoencoder", budget=2)
+    press(visit("samples", run=run.id, **FEW), "Learn where its codes lie")
+    path = run.path / "prior.safetensors"
+    path.write_bytes(path.read_bytes()[:-5])
+    app = visit("samples", run=run.id, **FEW)
+    assert "is damaged: learn again" in app.warning[0].value.replace("\\", "")
+    assert not app.exception
+    app = press(app, "Learn where its codes lie")
+    assert not app.warning
+    assert len(grids(app)) == 2
+    weights = run.path / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes())
+    app = visit("samples", run=run.id, **FEW)
+    assert "has learned since" in app.warning[0].value
+    assert not grids(app)
+
+
+def test_a_prior_of_a_shipped_run_is_kept_beside_the_home_s_maps(trained, quick, monkeypatch, home):
+    run = trained("autoencoder", budget=2)
+    monkeypatch.setattr(type(run), "shipped", True)
+    before = sorted(run.path.iterdir())
+    press(visit("samples", run=run.id, **FEW), "Learn where its codes lie")
+    assert sorted(run.path.iterdir()) == before
+    assert (home / "maps" / run.id / "prior.safetensors").exists()
+
+
+def test_codes_that_no_flow_can_learn_and_images_that_are_not_here_are_sentences(trained, monkeypatch):
+    app = visit("samples", run=trained("autoencoder", budget=2, latent_size=1).id, **FEW)
+    assert "choose a run with 2 to 256 latent dimensions" in app.error[0].value
+    assert not app.exception
+    app = visit("samples", run=trained(budget=2, latent_size=1).id, prior="flow", **FEW)
+    assert "6 samples" in words(app), "a VAE has its own prior"
+    run = trained("autoencoder", budget=2)
+    monkeypatch.setattr(data, "is_present", lambda name: False)
+    app = visit("samples", run=run.id, **FEW)
+    assert not app.exception
+    assert "they are not on this machine" in words(app)
+    assert "Learn where its codes lie" not in [button.label for button in app.button]

@@ -5,7 +5,7 @@ from the centre is decoded: clearer images, and less variety. A. Brock, J. Donah
 GAN training for high fidelity natural image synthesis, https://arxiv.org/abs/1809.11096, section 3.1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,12 +44,17 @@ def decoded(model: Any, z: np.ndarray, labels: Sequence[int] | None = None) -> n
 
 
 def samples(
-    model: Any, n: int, seed: int, classes: Sequence[int] | None = None, threshold: float = WHOLE
-) -> np.ndarray:
-    """n noises, each of them in each of these classes. -> uint8 (max(1, classes), n, C, H, W). Raises UserError."""
+    model: Any, n: int, seed: int, classes: Sequence[int] | None = None, threshold: float = WHOLE,
+    codes_from: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> np.ndarray:  # fmt: skip
+    """n noises, each of them in each of these classes. -> uint8 (max(1, classes), n, C, H, W). Raises UserError.
+
+    codes_from: what takes noise to codes, (n, L) -> (n, L), where that is not the code itself.
+    """
     asked: list[int | None] = [None] if classes is None else list(classes)
     if "decode" in abilities(model):
         z = noise(n, latent_size(model), seed, threshold)
+        z = codes_from(z) if codes_from else z
         labels = None if classes is None else [each for each in classes for _ in range(n)]
         images = decoded(model, np.tile(z, (len(asked), 1)), labels)
         return images.reshape(len(asked), n, *images.shape[1:])

@@ -1,0 +1,186 @@
+"""What the page Flow is made of: points in the plane, a flow trained while one looks, and the plane it bends.
+
+The address carries `set`, `layers`, `hidden`, `seed`, `train` once it was asked for, and the `layer` that is shown.
+"""
+
+from collections.abc import Generator
+from typing import Any, NamedTuple
+
+import numpy as np
+import streamlit as st
+
+from app import bending, fitting
+from app.components.player import Film, player, sheet_of
+from app.pictures import DOWNLOAD
+from app.start import SEEDS, choice, forget
+from genmodels import media, toys
+from genmodels.analysis.density import Points, Progress, fit, gaussian, mean_log_prob, new_flow
+from genmodels.analysis.transitions import Meter, Stops, Tour, jumps
+
+TAUGHT, HELD_OUT = 5000, 3000  # points
+STEPS = 1000
+STALE = ("train", "layer")  # what another choice makes void
+PACE = 12  # frames a second
+FORMULA = r"""
+**An affine coupling** leaves one coordinate $k$ as it is, and stretches and moves the other, $m$, by amounts that a
+small network reads from the first: $m' = m \, e^{s(k)} + t(k)$. So it can be undone exactly, $m = (m' - t(k)) \,
+e^{-s(k)}$, and it changes areas by the factor $e^{s(k)}$. The next layer swaps the two coordinates.
+
+**Change of variables.** With $z = f(x)$ through all layers, and $z$ from the standard normal,
+$\log p(x) = \log \mathcal N(f(x); 0, I) + \sum_l s_l$, where $\sum_l s_l = \log |\det \partial f / \partial x|$.
+Training makes the mean of $\log p$ over the points as large as it can. Because every factor is counted, the density is
+worth 1 over the whole plane, whatever the network learns: it is not made so afterwards, but can be checked.
+
+Real NVP: [Dinh, Sohl-Dickstein and Bengio 2017](https://arxiv.org/abs/1605.08803), Eq. 2, 3 and 6 to 8. A flow cannot
+tear the plane: between parts that do not touch a thin bridge of density stays.
+"""
+
+
+class Asked(NamedTuple):
+    """Which points, and the flow that learns them."""
+
+    name: str
+    layers: int
+    hidden: int
+    seed: int
+
+
+class Learned(NamedTuple):
+    """data: points that nothing was learned from, (N, 2). held_out: their mean log-likelihood under the flow, normal:
+    under the likeliest normal distribution, nats. integral: of the density over the plane. curve: how it came."""
+
+    bent: toys.Bending
+    data: np.ndarray
+    held_out: float
+    normal: float
+    integral: float
+    curve: list[Progress]
+
+
+def form() -> Asked:
+    """What is to be learned, in the address; what is changed has to be trained anew."""
+    changed: dict[str, Any] = {"on_change": forget, "args": STALE}
+    name = choice("set", "Points", toys.TITLES, "moons", STALE)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        layers = st.number_input("Layers", 1, 16, 8, key="layers", bind="query-params", width=130, **changed)
+        hidden = st.number_input(
+            "Neurons", 4, 128, 64, key="hidden", bind="query-params", width=130, **changed,
+            help="In each of the two hidden layers of a coupling's network.",
+        )  # fmt: skip
+        seed = st.number_input("Seed", 0, SEEDS, 0, key="seed", bind="query-params", width=130, **changed)
+        st.button(
+            "Train", type="primary", icon=":material/model_training:", key="train-flow",
+            on_click=lambda: st.query_params.update({"train": "1"}),
+        )  # fmt: skip
+    return Asked(name, int(layers), int(hidden), int(seed))
+
+
+def learned(asked: Asked) -> Learned | None:
+    """From memory, or trained now where that was asked for; None where it was not. Raises UserError."""
+    kept = _memory(asked)
+    if not kept and "train" not in st.query_params:
+        st.altair_chart(
+            bending.scatter(toys.points(asked.name, 1000, asked.seed).numpy()), width="content",
+            alt=f"The points: {toys.TITLES[asked.name].lower()}",
+        )  # fmt: skip
+        st.info("These are the points. Press Train: in some seconds a flow learns to make more of them out of noise.")
+        return None
+    if not kept:
+        kept.append(fitting.watched(_learn(asked), "Training", lambda: forget("train"), "flow"))
+    return kept[0]
+
+
+@st.cache_resource(show_spinner=False, max_entries=16)
+def _memory(asked: Asked) -> list[Learned]:
+    """What was learned, for all visitors; empty until it is there."""
+    return []
+
+
+def _learn(asked: Asked) -> Generator[Progress, None, Learned]:
+    points = toys.points(asked.name, TAUGHT + HELD_OUT, asked.seed)
+    taught, others = points[:TAUGHT], points[TAUGHT:]
+    flow, seen = new_flow(taught, asked.layers, asked.hidden, asked.seed), list[Progress]()
+    for now in fit(flow, Points(taught), others, steps=STEPS, batch=512, rate=3e-3, seed=asked.seed):
+        seen.append(now)
+        yield now
+    normal = float(gaussian(taught).log_prob(others.double()).mean())
+    bent = toys.bending(flow, seed=asked.seed)
+    return Learned(bent, others[:1000].numpy(), mean_log_prob(flow, others), normal, toys.integral(flow), seen)
+
+
+def show(found: Learned, asked: Asked) -> None:
+    """The plane at any layer, figures, data beside samples, the film, and how it was learned."""
+    _layers(found)
+    with st.container(horizontal=True):
+        st.metric("Integral over the plane", f"{found.integral:.3f}", help="The density summed from -6 to 6 both ways.")
+        st.metric("Held-out log-likelihood", f"{found.held_out:.2f} nats")
+        st.metric("The best Gaussian's", f"{found.normal:.2f} nats")
+    st.caption(
+        f"Points that it did not learn from are {found.held_out - found.normal:.2f} nats likelier under the flow than "
+        "under the normal distribution that fits best. A density must be worth 1 in all: this one is, before rounding "
+        f"{found.integral:.5f}."
+    )
+    st.subheader("Data beside samples")
+    with st.container(horizontal=True):
+        for title, points in (("Data", found.data), ("Samples of the flow", found.bent.points[-1])):
+            with st.container(width=bending.SIDE):
+                st.markdown(f"**{title}**")
+                st.altair_chart(bending.scatter(points), width="content", alt=f"{len(points)} points: {title.lower()}")
+    _film(found, asked)
+    with st.expander("How it was learned", icon=":material/show_chart:"):
+        fitting.curve(found.curve, "flow-curve")
+
+
+@st.fragment
+def _layers(found: Learned) -> None:
+    """The bent grid and the density after a layer; only this is drawn anew while the slider is dragged."""
+    bent, last = found.bent, len(found.bent.points) - 1
+    k = st.slider(
+        "After layer", 0, last, last, key="layer", bind="query-params", help="0: the noise. The last: the data."
+    )
+    with st.container(horizontal=True):
+        with st.container(width=bending.SIDE):
+            st.markdown("**The plane**")
+            st.altair_chart(
+                bending.scatter(bent.points[k], bending.quarters(bent.noise), bent.lines[k]), width="content",
+                key="flow-plane", alt=f"The grid and {len(bent.noise)} points after {k} of {last} layers",
+            )  # fmt: skip
+        with st.container(width=bending.SIDE):
+            st.markdown("**Density**")
+            picture = media.enlarge(bending.heat(bent.densities[k])[None], bending.SIDE // toys.CELLS)[0]
+            st.image(
+                picture.transpose(1, 2, 0), width=bending.SIDE,
+                alt=f"Density after {k} of {last} layers; the densest place has {bent.densities[k].max():.2f}",
+            )  # fmt: skip
+    what = "the noise, and its grid is straight" if k == 0 else "the data's" if k == last else "on its way to the data"
+    st.caption(
+        f"After {k} of {last} layers the plane is {what}. Each layer moves points along one coordinate only. Darker is "
+        f"denser, by the root; the densest place has {bent.densities[k].max():.2f} per unit of area."
+    )
+
+
+def _film(found: Learned, asked: Asked) -> None:
+    st.subheader("The bending as a film")
+    frames, belongs = _frames(asked, found.bent), bending.layers_of(found.bent)
+    last = len(found.bent.points) - 1
+    names = ("noise", *(f"layer {number}" for number in range(1, last + 1)))
+    stops = Stops(np.zeros((last + 1, 2)), np.zeros(last + 1, int), names)
+    tour = Tour(np.zeros((len(frames), 2), np.float32), belongs, np.ones(len(frames), bool), stops, ())
+    caption = "Change of a pixel since the frame before"
+    meter = Meter(None, np.zeros(0, int), jumps(frames))
+    title, side = toys.TITLES[asked.name], bending.FRAME
+    _watch(Film(title, sheet_of(frames), side, side, meter, f"{caption}, over the frames", caption), tour)
+    st.download_button(
+        "GIF", lambda: media.gif(frames, 1 / PACE), f"flow-{asked.name}.gif", "image/gif", icon=DOWNLOAD,
+        on_click="ignore",
+    )  # fmt: skip
+
+
+@st.fragment
+def _watch(film: Film, tour: Tour) -> None:
+    player([film], tour, ("all",), np.arange(1, len(tour.codes) + 1), key="flow-film", pace=PACE)
+
+
+@st.cache_data(show_spinner="Drawing the film", max_entries=8)
+def _frames(asked: Asked, _bent: toys.Bending) -> np.ndarray:
+    return bending.film(_bent)

@@ -1,0 +1,103 @@
+"""The page Flow, without a browser: an empty start, training, the slider, settings in the address, a stop."""
+
+import io
+from functools import partial
+
+import numpy as np
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from app import bending, fitting, flow
+from genmodels import toys
+from tests.analysis.test_learned_prior import done
+from tests.test_pages import press, visit, words
+
+SMALL = {"layers": "3", "hidden": "8"}
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flow, "STEPS", 40)
+    monkeypatch.setattr(flow, "TAUGHT", 400)
+    monkeypatch.setattr(flow, "HELD_OUT", 200)
+    monkeypatch.setattr(bending, "BETWEEN", 2)
+    monkeypatch.setattr(toys, "integral", partial(toys.integral, cells=200))
+    for kept in (flow._memory, flow._frames):
+        kept.clear()
+
+
+def figures(app: AppTest) -> dict[str, str]:
+    return {each.label: each.value for each in app.metric}
+
+
+def test_it_begins_with_the_points_and_says_what_to_do():
+    app = visit("flow")
+    assert not app.exception
+    assert "Press Train" in words(app)
+    assert not app.metric
+
+
+def test_training_shows_the_bent_plane_and_its_figures(monkeypatch: pytest.MonkeyPatch):
+    made = {}
+    monkeypatch.setattr(flow.st, "download_button", lambda label, make, name, *_, **__: made.update({name: make()}))
+    app = press(visit("flow", set="circles", **SMALL), "Train")
+    assert not app.exception
+    assert not app.error
+    assert app.query_params["train"] in ("1", ["1"])
+    found = done(flow._learn(flow.Asked("circles", 3, 8, 0)))
+    told = figures(app)
+    assert told["Integral over the plane"] == f"{found.integral:.3f}"
+    assert abs(found.integral - 1) < 1e-3
+    assert told["Held-out log-likelihood"] == f"{found.held_out:.2f} nats"
+    assert told["The best Gaussian's"] == f"{found.normal:.2f} nats"
+    slider = app.slider[0]
+    assert (slider.min, slider.max, slider.value) == (0, 3, 3)
+    with Image.open(io.BytesIO(made["flow-circles.gif"])) as film:
+        assert film.n_frames == 3 * bending.BETWEEN + 1
+    slider.set_value(0).run()
+    assert not app.exception
+    assert "its grid is straight" in words(app)
+
+
+def test_a_link_shows_the_same_and_what_is_changed_is_trained_anew():
+    app = visit("flow", train="1", layer="2", **SMALL)
+    assert not app.error
+    assert "After 2 of 3 layers" in words(app)
+    told = figures(app)
+    flow._memory.clear()
+    assert figures(visit("flow", train="1", layer="2", **SMALL)) == told, "one seed is one result"
+    app.segmented_control[0].set_value("spiral").run()
+    assert "train" not in app.query_params
+    assert not app.metric
+
+
+def test_what_a_link_asks_wrongly_breaks_nothing():
+    app = visit("flow", set="clouds", layers="99", hidden="x", seed="-1", layer="77", train="1")
+    assert not app.exception
+    assert not app.error
+    assert "asks for set clouds" in words(app)
+    assert app.slider[0].max == 8
+
+
+def test_it_can_be_stopped_and_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch):
+    told, pressed = [], []
+    monkeypatch.setattr(
+        fitting.st, "button", lambda label, **more: pressed.append((label, more.get("on_click"))) is not None
+    )
+    monkeypatch.setattr(fitting, "curve", lambda seen, key: told.append(seen[-1]))
+    asked = flow.Asked("moons", 2, 8, 0)
+    stopped = []
+    found = fitting.watched(flow._learn(asked), "Training", lambda: stopped.append(True))
+    assert [each.step for each in told] == sorted(each.step for each in told)
+    assert told[-1].share == 1
+    assert [each.held_out for each in found.curve] == [each.held_out for each in told]
+    ((label, stop),) = pressed
+    assert label == "Stop"
+    stop()
+    assert stopped
+
+
+def test_the_heat_map_is_enlarged_by_a_whole_factor():
+    assert bending.SIDE % toys.CELLS == 0
+    assert bending.heat(np.ones((4, 4))).shape == (3, 4, 4)
