@@ -52,11 +52,13 @@ def pad(
     pen: float = 0.1,
     on_drawn: Callable[[], None] = lambda: None,
     live: Live | None = None,
+    under: str | None = None,
 ) -> np.ndarray | None:
     """What was drawn: uint8 (224, 224, 3), or None while the paper is blank. Raises UserError for what is no picture.
 
     It outlives a visit to another page. inks: colours to choose from, as #rrggbb; those in NAMES are read out by name.
-    pen: how wide a usual stroke is, as a share of the side. on_drawn is called after each stroke.
+    pen: how wide a usual stroke is, as a share of the side. on_drawn is called after each stroke. under: address of a
+    picture to paint over, which is no part of what comes back.
     """
     kept = f"{key}-kept"
 
@@ -68,6 +70,8 @@ def pad(
     data = {"side": SIDE, "inks": named, "pen": pen, "label": label, "picture": st.session_state.get(kept)}
     if live:
         data["live"] = live._asdict()
+    if under:
+        data["under"] = under
     _pad(key=key, data=data, on_picture_change=drawn)
     return read(st.session_state.get(kept))
 

@@ -2,7 +2,8 @@
 //
 // strokes: [{ink, width, points: [[x, y], ...]}] in pixels of the canvas; the picture is drawn anew from them, so that
 // a stroke can be taken back. After each stroke the page gets the picture as a PNG data address. Where the page names a
-// route, live.js shows what it makes of the drawing while one draws.
+// route, live.js shows what it makes of the drawing while one draws. Where it names a picture, `under`, one paints over
+// that: it is seen through the paper, and is no part of what is drawn.
 
 const WIDTHS = [0.5, 0.75, 1, 1.4, 2]; // of the usual pen
 const MOVE = 0.03; // of the side, for one press of an arrow key
@@ -14,6 +15,23 @@ export default function (component) {
   const pad = (root.pad ??= begin(root, component.data));
   Object.assign(pad, { component, usual: component.data.pen * component.data.side }); // strokes keep their width
   follow(pad, component.data.live);
+  lay(pad, component.data.under);
+}
+
+// Called again when the page names another picture.
+function lay(pad, address) {
+  if ((pad.laid ?? null) === (address ?? null)) return;
+  pad.laid = address;
+  pad.under = null;
+  draw(pad);
+  if (!address) return;
+  const picture = new Image();
+  picture.onload = () => {
+    if (pad.laid !== address) return;
+    pad.under = picture;
+    draw(pad);
+  };
+  picture.src = address;
 }
 
 function begin(root, data) {
@@ -138,6 +156,7 @@ function change(pad, what) {
 function draw(pad) {
   const paper = pad.canvas.getContext("2d");
   ink(pad, paper);
+  if (pad.under) through(pad, paper);
   for (const [name, off] of [["undo", !pad.strokes.length], ["clear", blank(pad)]]) {
     pad.root.querySelector(`.${name}`).disabled = off;
   }
@@ -156,6 +175,18 @@ function ink(pad, paper) {
     for (const point of stroke.points) paper.lineTo(...point); // one point alone is a dot
     paper.stroke();
   }
+}
+
+// The picture under white paper; what is drawn covers it.
+function through(pad, paper) {
+  const drawn = paper.getImageData(0, 0, pad.side, pad.side);
+  paper.imageSmoothingEnabled = false;
+  paper.drawImage(pad.under, 0, 0, pad.side, pad.side);
+  const seen = paper.getImageData(0, 0, pad.side, pad.side);
+  for (let n = 0; n < drawn.data.length; n += 4) {
+    if (drawn.data[n] + drawn.data[n + 1] + drawn.data[n + 2] < 3 * 250) seen.data.set(drawn.data.subarray(n, n + 3), n);
+  }
+  paper.putImageData(seen, 0, 0);
 }
 
 // Where the pen is, for those who draw by keyboard. It is no part of the picture.
