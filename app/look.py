@@ -1,27 +1,33 @@
 """What the pages that look inside share: which run is looked at, opened once for all visitors."""
 
 from collections.abc import Callable
+from typing import NoReturn
 
 import streamlit as st
 
 from app import cards, panels, state
-from genmodels.config import UserError
+from genmodels import jobs
+from genmodels.config import Schedule, UserError
 from genmodels.families import FAMILIES
 from genmodels.inside import Inside, open_inside
-from genmodels.runs import Run, all_runs, shipped_runs
+from genmodels.runs import Run, RunConfig, all_runs, create, shipped_runs
 
 VERBS = {
     "encode": "encode images",
     "decode": "decode codes",
     "posterior": "say how sure it is of a code",
     "sample": "make new images",
+    "sample|decode": "make new images",
     "translate": "translate images",
+    "denoise_path": "make images out of noise step by step",
 }
 
 
 def run_to_look_at(*needs: str, key: str = "run") -> Inside:
     """As `choose`, with its latent space opened."""
-    return open_inside(choose(*needs, key=key))
+    run = choose(*needs, key=key)
+    with st.spinner("Opening the run", show_time=True):  # where nothing kept its codes, images are encoded now
+        return open_inside(run)
 
 
 def choose(*needs: str, key: str = "run", otherwise: Callable[[], None] | None = None) -> Run:
@@ -67,8 +73,9 @@ def able(*needs: str) -> list[Run]:
 
 
 def lacking(run: Run, needs: tuple[str, ...]) -> str | None:
-    """The first of these abilities that the run's family does not have."""
-    return next((need for need in needs if need not in FAMILIES[run.config.family].abilities), None)
+    """The first of these abilities that the run's family does not have; "sample|decode": has neither."""
+    has = set(FAMILIES[run.config.family].abilities)
+    return next((need for need in needs if not has & set(need.split("|"))), None)
 
 
 def name_of(run_id: str) -> str:
@@ -84,9 +91,27 @@ def short(run: Run) -> str:
     return run.id if run.shipped else run.id.rsplit("-", 1)[-1]
 
 
+def train_small(family: str, dataset: str, minutes: float = 1) -> NoReturn:
+    """Start a run with every default, and go where it is seen learning."""
+    from genmodels import data
+
+    known = data.load(dataset)
+    config = RunConfig(
+        family=family, knobs=FAMILIES[family].Config().model_dump(), dataset=known.name, shape=known.shape,
+        classes=known.classes, schedule=Schedule(budget=minutes),
+    )  # fmt: skip
+    run = create(config)
+    jobs.start(run)
+    state.go("train", run=run.id)
+
+
 def empty(needs: tuple[str, ...]) -> None:
     """No run can do it: say what to do."""
-    can = [family.title for family in FAMILIES.values() if not set(needs) - set(family.abilities)]
+    can = [
+        family.title
+        for family in FAMILIES.values()
+        if all(set(need.split("|")) & set(family.abilities) for need in needs)
+    ]
     st.info(f"There is no trained run to look into yet. Train one of these first: {', '.join(can)}.")
     if st.button("Train a model", type="primary", icon=":material/model_training:"):
         state.go("train")

@@ -70,10 +70,9 @@ def choose_view(inside: Inside) -> View:
         if kind == TSNE:
             return _choose_tsne(count)
         if kind == RAW and size > 2:
-            names = list(range(1, size + 1))
-            first, second = (int(each) for each in inside.order[:2])
-            x = st.selectbox("Across", names, first, key="x", bind="query-params", width=110)
-            y = st.selectbox("Up", names, second, key="y", bind="query-params", width=110)
+            first, second = (int(each) + 1 for each in inside.order[:2])
+            x = st.number_input("Across", 1, size, first, key="x", bind="query-params", width=130)
+            y = st.number_input("Up", 1, size, second, key="y", bind="query-params", width=130)
             return View(kind, x - 1, y - 1)
     return View(kind or PCA)
 
@@ -304,6 +303,7 @@ def sentence(inside: Inside, found: Map, view: View) -> str:
         parts.append("This run has a single latent dimension: it runs across, and each class has a row.")
     elif found.plane is not None:
         off = "" if inside.latent_size == 2 else "; an empty place is decoded with all else at its mean"
+        off += ", which is nearer to the centre of the noise than the code of any image" if inside.in_noise else ""
         parts.append(f"The two axes hold {found.plane.shares.sum():.0%} of the variance of the codes{off}.")
     else:
         parts.append("Near means alike; how far apart two groups stand, and how large they are, says little.")
@@ -311,14 +311,17 @@ def sentence(inside: Inside, found: Map, view: View) -> str:
         here, there = _agreements(inside, stamp(inside), view, found)
         own = f"Of an image's 10 nearest neighbours here, {here:.0%} are of its own class"
         parts.append(f"{own}; by the full codes, {there:.0%}.")
-    if found.plane is not None and replay_of(inside, found) is None:
+    if hasattr(inside.model, "CODES_AT_MOST"):
+        parts.append(f"The codes are of {len(inside.means):,} test images, and only those after training were kept.")
+    elif found.plane is not None and replay_of(inside, found) is None:
         parts.append("This run kept no snapshots of these images, so how the map formed cannot be replayed.")
     return " ".join(parts)
 
 
 def share_selection(one: Inside, two: Inside) -> bool:
     """Whether number i is the same test image in both."""
-    return one.run.config.dataset == two.run.config.dataset and np.array_equal(one.labels, two.labels)
+    same = np.array_equal(one.labels, two.labels) and np.array_equal(one.which, two.which)
+    return same and one.run.config.dataset == two.run.config.dataset
 
 
 def recall(inside: Inside, keep: Sequence[str], name: str) -> None:
@@ -384,10 +387,11 @@ def _as_group(which: np.ndarray) -> str:
 def means(group: Sequence[Inside], which: np.ndarray) -> None:
     """Averages side by side: of the pixels, and what each decoder draws at its mean code."""
     pixels = group[0].images[which].mean(0).round().astype(np.uint8)
-    decoded = [inside.decode(inside.means[which].mean(0, keepdims=True))[0] for inside in group]
-    names = ["mean of the pixels", "mean code, decoded"]
+    able = [inside for inside in group if not inside.in_noise]  # of noise the mean is nothing
+    decoded = [inside.decode(inside.means[which].mean(0, keepdims=True))[0] for inside in able]
+    names = ["mean of the pixels", *["mean code, decoded"] * len(able)]
     if len(group) > 1:
-        names[1:] = [f"mean code of {inside.run.id}, decoded" for inside in group]
+        names[1:] = [f"mean code of {inside.run.id}, decoded" for inside in able]
     with st.container(horizontal=True):
         for name, image in zip(names, [pixels, *decoded], strict=True):
             with st.container(width=100, gap=None):

@@ -14,6 +14,7 @@ import streamlit as st
 
 from app import pictures, state
 from app.components.latents import Place, latents
+from app.pictures import DOWNLOAD
 from app.start import FARTHEST, Start, forget
 from genmodels.config import UserError
 from genmodels.figures import number
@@ -22,7 +23,7 @@ from genmodels.media import as_people_write, gif, png
 
 CELL = 56  # CSS pixels of an image of the grid, about
 ROWS = 16  # dimensions in the grid at first, at most
-DOWNLOAD = ":material/download:"
+SLIDERS = [16, 32, 64]  # of a code that is noise, as long as an image
 PACE = 0.15  # seconds of a frame of the GIF
 
 
@@ -77,11 +78,18 @@ def write_place(place: Place, start: np.ndarray) -> None:
 
 def explore(inside: Inside, start: Start) -> np.ndarray:
     """The sliders and the pictures. -> the code where they stand, (L,), directions included."""
-    directions = directions_of(inside)
+    directions, shown = directions_of(inside), inside.latent_size
+    if inside.in_noise and shown > SLIDERS[0]:
+        shown = st.segmented_control(
+            f"Sliders, of {shown:,} dimensions", [each for each in SLIDERS if each <= shown], default=SLIDERS[0],
+            required=True, key="sliders", bind="query-params",
+            help="A code of this run is noise: each number matters as little as any other. First come those that vary "
+            "most among test images.",
+        )  # fmt: skip
     place = place_in_address(start.code, directions)
     latents(
         inside, start.code, place, directions, told(inside), dead_words(inside), key=f"latents-{inside.run.id}",
-        original=start.picture, on_moved=lambda moved: write_place(moved, start.code),
+        original=start.picture, on_moved=lambda moved: write_place(moved, start.code), shown=shown,
     )  # fmt: skip
     return sum((place.strengths[name] * vector for name, vector in directions.items()), place.z)
 
@@ -166,7 +174,7 @@ def show_grid(inside: Inside, grid: Grid) -> None:
 
     large = sheet(grid.images, grid.rows, grid.columns, grid.marked, 2 * grid.scale)
     address = "data:image/png;base64," + base64.b64encode(png(large)).decode()
-    of = "of the prior" if inside.kl is not None else "of the codes"
+    of = "of the codes" if inside.kl is None and not inside.in_noise else "of the prior"
     best = ", ".join(label.replace("\n", " with ") for label in grid.rows[:3])
     pictures.show(pictures.Picture(address, large.shape[1] // 2), f"Traversal grid; first rows: {best}")
     st.caption(

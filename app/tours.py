@@ -11,23 +11,24 @@ from app.components.player import Film, player, sheet_of
 from genmodels import data, figures, media
 from genmodels.analysis import transitions
 from genmodels.analysis.judge import Judge, judge_of, train_judge
-from genmodels.analysis.transitions import Meter, Plan, Stops, Totals, Tour
+from genmodels.analysis.transitions import Meter, Plan, Stops, Tour
 from genmodels.config import UserError
 from genmodels.inside import Inside, open_inside
 
-KINDS = ("Class centroids", "Two test images")
+KINDS = ("Classes", "Two test images")
+IN_STEPS = 12  # frames of a leg at first, and decoded together, where each takes many steps
 VIEWS = ("Player", "GIF", "MP4", "Film strip")
 IDEA = r"""
 A **tour** goes from the centroid $o$ of one class to the centroid $p$ of the next: $r(d) = o + d\,t$ with $t = p - o$
-and $d$ from 0 to 1. A centroid is the mean of the codes of a class's test images. A *spherical* path turns around the
-centre at constant speed, $\frac{\sin((1-d)\omega)}{\sin\omega}\hat o + \frac{\sin(d\omega)}{\sin\omega}\hat p$, while
+and $d$ from 0 to 1. A centroid is the mean of the codes of a class's test images; where codes are noise, the code of an
+image that is nearest to it stands in. A *spherical* path turns around the centre at constant speed,
+$\frac{\sin((1-d)\omega)}{\sin\omega}\hat o + \frac{\sin(d\omega)}{\sin\omega}\hat p$, while
 its distance from the centre changes linearly ([Shoemake 1985](https://doi.org/10.1145/325334.325242)). All frames are
 decoded together, and none is stretched for itself.
 
 The **meter** reads each frame with a network that was trained on real images only and never changes. A frame counts as
-*off* where it reads as a class at neither end of its leg. The *jump* is the mean change of a pixel since the frame
-before, in grey levels of 255. Put a second run beside it to test a claim: a class head, for instance, is said to keep
-transitions from crossing other classes.
+*off* where it reads as neither class of its leg. The *jump* is the mean change of a pixel since the frame before, in
+grey levels of 255. A second run beside it tests a claim: a class head, say, is said to keep tours out of other classes.
 """
 
 
@@ -87,16 +88,19 @@ def kind_form(inside: Inside) -> tuple[str, str]:
     return between, view
 
 
-def plan_form() -> tuple[Plan, bool, int]:
+def plan_form(takes: Sequence[Inside]) -> tuple[Plan, bool, int]:
     """How it goes from stop to stop, whether back to the first, and frames a second; all of it in the address."""
+    in_steps, in_noise = any(each.in_steps for each in takes), any(each.in_noise for each in takes)
+    most, usual = (3 * IN_STEPS, IN_STEPS) if in_steps else (120, 60)
+    paths: list[transitions.Path] = ["spherical", "straight"] if in_noise else ["straight", "spherical"]
     with st.popover("Settings of the tour", icon=":material/tune:"):
         back = st.toggle("Back to the first class at the end", True, key="back", bind="query-params")
-        frames = st.slider("Frames for each leg", 2, 120, 60, key="frames", bind="query-params")
+        frames = st.slider("Frames for each leg", 2, most, usual, key="frames", bind="query-params")
         hold = st.slider(
             "Hold", 0, 30, 5, key="hold", bind="query-params", help="More frames at each stop; not measured."
         )
         path: transitions.Path = st.segmented_control(
-            "Path", ["straight", "spherical"], default="straight", required=True, key="path", bind="query-params",
+            "Path", paths, default=paths[0], required=True, key="path", bind="query-params",
             help="Straight cuts through the middle of the latent space; spherical goes around its centre.",
         )  # fmt: skip
         easing: transitions.Easing = st.segmented_control(
@@ -117,11 +121,11 @@ def stops_form(inside: Inside, between: str, back: bool) -> Callable[[Inside], S
     there = [name for c, name in enumerate(inside.classes) if (inside.labels == c).any()]
     order = st.multiselect(
         "In this order", list(inside.classes), there[:10], key="order", bind="query-params",
-        help="The order in which they are chosen. A class without test images has no centroid.",
+        help="The order in which they are chosen. A class without test images has no place in it.",
     )  # fmt: skip
     numbers = [inside.classes.index(name) for name in order]
     whole = numbers + numbers[:1] if back and len(numbers) > 2 else numbers
-    return lambda run: transitions.class_stops(run.centroids, run.classes, whole)
+    return lambda run: transitions.class_stops(run.stops, run.classes, whole)
 
 
 def _images_form(inside: Inside) -> Callable[[Inside], Stops]:
@@ -133,13 +137,17 @@ def _images_form(inside: Inside) -> Callable[[Inside], Stops]:
         with place:
             number = _image_number(key, f"{word} test image", min(last, len(chosen)), last)
             image, label = inside.images[number : number + 1], inside.classes[inside.labels[number]]
-            what = f"Test image {number + 1}" if inside.real else f"The model's copy of test image {number + 1}"
+            what = (
+                f"Test image {inside.which[number] + 1}"
+                if inside.real
+                else f"The model's copy of test image {inside.which[number] + 1}"
+            )
             pictures.show(pictures.sheet(image, 64, inside.light, 1, 64), f"{what}, class {label}", str(label))
             chosen.append(number)
-    names = tuple(f"image {number + 1} ({inside.classes[inside.labels[number]]})" for number in chosen)
+    names = tuple(f"image {inside.which[number] + 1} ({inside.classes[inside.labels[number]]})" for number in chosen)
 
     def stops(run: Inside) -> Stops:
-        if not np.array_equal(run.labels, inside.labels):
+        if not np.array_equal(run.labels, inside.labels) or not np.array_equal(run.which, inside.which):
             raise UserError("The two runs have other test images: tour between classes, or compare runs of one seed.")
         return Stops(run.means[chosen], run.labels[chosen], names)
 
@@ -169,7 +177,7 @@ def taken(inside: Inside, other: Inside | None, stops_of: Callable[[Inside], Sto
     for letter, each in [("A", inside), ("B", other)] if other else [("", inside)]:
         name = each.run.config.dataset
         if name not in judges:
-            judges[name] = judge_for(each)
+            judges[name] = judge_for(name, each.classes)
         found.append(_take(letter, each, judges[name], transitions.tour(stops_of(each), plan, each.spread[0])))
     return found
 
@@ -178,8 +186,33 @@ def _take(letter: str, inside: Inside, judge: Judge | None, tour: Tour) -> Take:
     made = inside.run.stamp
     within = _radius(inside.run.id, made, inside.means)
     eyes = judge.facts.sha256 if judge else ""
-    measured = _measured(inside.run.id, made, tour.codes.tobytes(), eyes, within, inside, tour, judge)
-    return Take(letter, inside, judge, tour, *measured, within)
+    kept = _kept(inside.run.id, made, tour.codes.tobytes(), eyes, within)
+    if not kept:
+        frames = _decoded(inside, tour)
+        meter = transitions.measured(tour, frames, inside.means, within, judge and judge.probabilities)
+        kept["of it"] = frames, sheet_of(media.as_people_write(frames, inside.light)), meter
+    return Take(letter, inside, judge, tour, *kept["of it"], within)
+
+
+def _decoded(inside: Inside, tour: Tour) -> np.ndarray:
+    """The frames, each that holds still decoded once; with a bar where it takes long. -> uint8 (F, C, H, W)."""
+    codes, bar, found = tour.codes[tour.moving], st.empty(), []
+    together = IN_STEPS if inside.in_steps else len(codes)
+    for done in range(0, len(codes), together):
+        if inside.in_steps:
+            bar.progress(done / len(codes), f"Making {len(codes)} frames out of noise in steps: {done} are ready")
+        found.append(inside.decode(codes[done : done + together]))
+    bar.empty()
+    return np.concatenate(found)[numbers(tour) - 1]
+
+
+def in_noise(inside: Inside) -> str:
+    """What is different where codes are noise; empty where they are not."""
+    words = (
+        f"A code of this run is noise, {inside.latent_size:,} numbers, and the mean of many is no image's code: for "
+    )
+    words += "each class the tour stops at a real image instead, the one whose code is nearest to the mean."
+    return words if inside.in_noise else ""
 
 
 def notes(takes: Sequence[Take]) -> None:
@@ -195,22 +228,18 @@ def _radius(run: str, made: int, _means: np.ndarray) -> float:
     return transitions.radius(_means)
 
 
-@st.cache_data(show_spinner=False, max_entries=4)  # a long tour in colour is some 50 MB
-def _measured(
-    run: str, made: int, codes: bytes, eyes: str, within: float, _inside: Inside, _tour: Tour, _judge: Judge | None
-) -> tuple[np.ndarray, bytes, Meter]:
-    frames = _inside.decode(_tour.codes)
-    meter = transitions.measured(_tour, frames, _inside.means, within, _judge and _judge.probabilities)
-    return frames, sheet_of(media.as_people_write(frames, _inside.light)), meter
+@st.cache_resource(show_spinner=False, max_entries=4)  # a long tour in colour is some 50 MB
+def _kept(run: str, made: int, codes: bytes, eyes: str, within: float) -> dict[str, tuple[np.ndarray, bytes, Meter]]:
+    """Filled by who first asks: a function whose value is kept cannot move a bar."""
+    return {}
 
 
-def judge_for(inside: Inside) -> Judge | None:
-    """The judge of the run's dataset; where there is none yet, a button that trains one. Raises UserError."""
-    name = inside.run.config.dataset
-    if len(inside.classes) < 2:
+def judge_for(name: str, classes: tuple[str, ...]) -> Judge | None:
+    """The judge of a dataset; where there is none yet, a button that trains one. Raises UserError."""
+    if len(classes) < 2:
         st.caption("This dataset has no classes, so the meter counts real images near and pixel jumps only.")
         return None
-    if (judge := judge_of(name, inside.classes)) or not data.is_present(name):
+    if (judge := judge_of(name, classes)) or not data.is_present(name):
         if not judge:
             st.caption("There is no judge for this dataset, and the dataset is not on this machine to train one on.")
         return judge
@@ -236,6 +265,7 @@ def about_judge(takes: Sequence[Take]) -> None:
         f"Near: test images whose codes lie within {radii} of the frame's code. That is the median distance of a test "
         f"image's code to its {transitions.NEAR}th nearest, so a typical real image has {transitions.NEAR} near."
         f"{'' if takes[0].tour.moving.all() else ' Held frames are not counted.'}"
+        f"{' Noise nearer to the centre has more near, whatever it shows.' * takes[0].inside.in_noise}"
     )
 
 
@@ -304,14 +334,17 @@ def verdict(each: Take) -> str:
     found = transitions.totals(each.tour, each.meter)
     lonely = f"{found.lonely} of {found.frames} frames have no real image near."
     words = lonely if found.lonely else "Every frame has real images near."
-    if found.off is None:
+    if found.off is None or each.meter.probabilities is None:
         return words
-    legs = len(each.tour.stops.names) - 1
-    where = f", on {found.crossed} of {legs} legs" if legs > 1 else ""
-    return (
-        f"{found.off} of {found.frames} frames ({found.off / found.frames:.1%}) read as a class at neither end of "
-        f"their leg{where}. {words}"
-    )
+    if (legs := len(each.tour.stops.names) - 1) > 1:
+        many = f"{found.off} of {found.frames} frames ({found.off / found.frames:.1%}) for a third one"
+        return f"Between two classes, the judge takes {many}, on {found.crossed} of {legs} legs. {words}"
+    read = each.meter.probabilities[each.tour.moving].argmax(1)
+    start, end = (each.inside.classes[read[at]] for at in (0, -1))
+    others = f"{(~np.isin(read, read[[0, -1]])).sum()} of {found.frames} frames for something else"
+    if start == end:
+        return f"The judge takes both ends for {start}, and {others}. {words}"
+    return f"On the way from {start} to {end}, the judge takes {others}. {words}"
 
 
 def findings(each: Take) -> None:
@@ -332,7 +365,9 @@ def table(takes: Sequence[Take]) -> None:
     """The meter's totals of the runs beside each other."""
     found = [transitions.totals(each.tour, each.meter) for each in takes]
     rows = {
-        "Frames off the two classes": [_off(each) for each in found],
+        "Frames off the two classes": [
+            "no judge" if each.off is None else f"{each.off} of {each.frames}" for each in found
+        ],
         "Real images near, on average": [figures.number(each.neighbours) for each in found],
         "Frames with no real image near": [f"{each.lonely} of {each.frames}" for each in found],
         "Largest jump, grey levels": [f"{each.largest:.1f}" for each in found],
@@ -359,7 +394,3 @@ def unlike(takes: Sequence[Take]) -> str:
     judges = " Each is read by the judge of its own dataset." if figures.title("data") in both else ""
     what = "Not only the family differs, so the totals do not speak of it alone" if family else "What differs"
     return f"{what}: {words}.{judges}"
-
-
-def _off(found: Totals) -> str:
-    return "no judge" if found.off is None else f"{found.off} of {found.frames}"

@@ -281,7 +281,7 @@ def _fits(key: str, shape: tuple[int, ...], dtype: np.dtype[Any], config: RunCon
     """Whether an array of that name may look so."""
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", key):
         return False
-    if key in ("labels", "read_as"):
+    if key in ("labels", "read_as", "which"):
         return dtype.kind in "iu" and len(shape) == 1
     if key in FLOATS:
         return dtype.kind == "f" and len(shape) == (1 if key == "kl" else 2)

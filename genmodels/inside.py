@@ -12,6 +12,7 @@ import torch
 
 from genmodels import data
 from genmodels.analysis.snapshot import centroids, codes, kl_per_dimension, latent_space, to_bytes
+from genmodels.analysis.transitions import nearest_to
 from genmodels.config import UserError
 from genmodels.families.contract import abilities
 from genmodels.media import is_light_on_dark
@@ -19,6 +20,7 @@ from genmodels.runs import Run
 from genmodels.training import Images, evaluating
 
 AT_ONCE = 1000  # codes that are decoded together
+WHILE_WAITED_FOR = 100  # images that are encoded when a run is opened, where it takes steps
 DEAD = 0.01  # KL in nats, or variance of the codes without a posterior, below which a dimension says nothing
 
 
@@ -26,7 +28,8 @@ DEAD = 0.01  # KL in nats, or variance of the codes without a posterior, below w
 class Inside:
     """Shared by all who look: nothing in it is changed, trained or moved.
 
-    images: uint8 (N, C, H, W), the test images in their order. real: whether these are the true ones; where the
+    images: uint8 (N, C, H, W), the test images that were encoded, in their order; which: int (N,), their numbers among
+    all test images. real: whether these are the true ones; where the
     dataset is not on this machine, reconstructions stand in. means: float32 (N, L), log_vars: the same or None.
     labels: int64 (N,). factors: float32 (N, F), F may be 0.
     """
@@ -41,6 +44,17 @@ class Inside:
     classes: tuple[str, ...]
     factors: np.ndarray
     factor_names: tuple[str, ...]
+    which: np.ndarray
+
+    @cached_property
+    def in_noise(self) -> bool:
+        """Whether a code is noise of as many numbers as its image, of which no mean is the code of anything."""
+        return hasattr(self.model, "latent_size")
+
+    @cached_property
+    def in_steps(self) -> bool:
+        """Whether decoding goes step by step, and so takes long."""
+        return "denoise_path" in abilities(self.model)
 
     @property
     def latent_size(self) -> int:
@@ -68,13 +82,13 @@ class Inside:
 
     @cached_property
     def active(self) -> int:
-        """How many dimensions of `order` are not dead."""
-        return int((self.importance > DEAD).sum())
+        """How many dimensions of `order` are not dead: of noise, where no image can do without any, all of them."""
+        return self.latent_size if self.in_noise else int((self.importance > DEAD).sum())
 
     @cached_property
     def spread(self) -> np.ndarray:
-        """Centre and standard deviation of the codes to sample from: N(0, I) with a posterior. (2, L)."""
-        if self.log_vars is not None:
+        """Centre and standard deviation of the codes to sample from: N(0, I) with a posterior or of noise. (2, L)."""
+        if self.log_vars is not None or self.in_noise:
             return np.stack([np.zeros(self.latent_size), np.ones(self.latent_size)]).astype(np.float32)
         return np.stack([self.means.mean(0), self.means.std(0)])
 
@@ -82,6 +96,11 @@ class Inside:
     def centroids(self) -> np.ndarray:
         """The mean code of each class; not a number for a class without images. (classes, L)."""
         return centroids(self.means, self.labels, len(self.classes))
+
+    @cached_property
+    def stops(self) -> np.ndarray:
+        """What stands for each class on a tour, (classes, L): its centroid, or of noise the code nearest to that."""
+        return nearest_to(self.means, self.labels, self.centroids) if self.in_noise else self.centroids
 
     def encode(self, images: np.ndarray) -> np.ndarray:
         """Codes without noise. uint8 (N, C, H, W) -> float32 (N, L)."""
@@ -126,21 +145,34 @@ def _opened(path: Path, stamps: tuple[int, ...], present: bool) -> Inside:
     if present:
         dataset = data.load(config.dataset, config.size, config.channels, config.seed)
         test = Images.of(dataset, "test")
-        if dataset.shape != config.shape or ("labels" in known and len(known["labels"]) != len(test.labels)):
+        if dataset.shape != config.shape or not _of_these(known, test):
             dataset = test = None  # changed since: what the run kept of it still holds
     if not {"means", "labels"} <= set(known):
         if test is None:
             raise UserError(f"The dataset of run {run.id} is not on this machine: fetch it on the Data page.")
-        known = latent_space(model, test, len(config.classes))
+        most = WHILE_WAITED_FOR if "denoise_path" in abilities(model) else None
+        known = latent_space(model, test, len(config.classes), most)
     if not np.isfinite(known["means"]).all():
         raise UserError(f"The codes of run {run.id} are not numbers, so there is nothing to look at: train it again.")
-    images = test.images.numpy() if test is not None else _decode(model, known["means"])
+    means, labels = known["means"].astype(np.float32), known["labels"].astype(np.int64)
+    which, classes = known.get("which", np.arange(len(means))), config.classes or ("all",)
+    if not len(means) == len(labels) == len(which) or not ((labels >= 0) & (labels < len(classes))).all():
+        raise UserError(f"The file latents.npz of run {run.id} is damaged: delete it or train again.")
+    images = test.images.numpy()[which] if test is not None else _decode(model, known["means"])
     factors, names = np.zeros((len(images), 0), np.float32), tuple[str, ...]()
     if dataset is not None:
-        factors, names = dataset.factors[dataset.span("test")], dataset.factor_names
-    means, labels = known["means"].astype(np.float32), known["labels"].astype(np.int64)
+        factors, names = dataset.factors[dataset.span("test")][which], dataset.factor_names
     log_vars = known["log_vars"].astype(np.float32) if "log_vars" in known else None
-    classes = config.classes or ("all",)
-    if len(means) != len(labels) or not ((labels >= 0) & (labels < len(classes))).all():
-        raise UserError(f"The file latents.npz of run {run.id} is damaged: delete it or train again.")
-    return Inside(run, model, images, test is not None, means, log_vars, labels, classes, factors, names)
+    return Inside(run, model, images, test is not None, means, log_vars, labels, classes, factors, names, which)
+
+
+def _of_these(known: dict[str, np.ndarray], test: Images) -> bool:
+    """Whether what the run kept can be of these test images: as many, or those that it names."""
+    if "labels" not in known:
+        return True
+    labels = test.labels.numpy()
+    if "which" not in known:
+        return len(known["labels"]) == len(labels)
+    which = known["which"]
+    inside = which.ndim == 1 and which.dtype.kind in "iu" and ((which >= 0) & (which < len(labels))).all()
+    return bool(inside) and np.array_equal(labels[which], known["labels"])

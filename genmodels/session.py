@@ -18,6 +18,7 @@ from genmodels.analysis.judge import Judge, judge_of
 from genmodels.analysis.metrics import Metric, evaluate
 from genmodels.analysis.snapshot import latent_space, snapshot
 from genmodels.config import UserError
+from genmodels.families.contract import abilities
 from genmodels.files import write_atomically, write_json
 from genmodels.runs import Run, RunConfig, Status
 from genmodels.steering import Helm
@@ -30,7 +31,11 @@ SAY_EVERY = 0.25  # seconds between two words with the worker, at most
 POINT_EVERY = 0.25  # seconds between two points of the curves, at least
 SNAPSHOT_RATIO = 1.25  # from one kept snapshot to the next: ten in each decade of steps
 WATCHED_TEST_IMAGES = 1000  # of which the live test curve is the mean; the final figures take them all
-SAMPLES = 2000  # made for the final figures; `python -m genmodels evaluate` makes 10,000
+WATCHED_IN_STEPS = 250  # of a model that samples in many steps: its networks are large
+FIRST_SAMPLES = 10.0  # seconds until such a model first shows samples
+SAMPLES = 2000  # made for the final figures, or half, a quarter and so on; `python -m genmodels evaluate` makes 10,000
+SAMPLING = 40.0  # seconds that making them may take, about
+FEWEST, TRIED = 60, 8
 SHOWING = 0.02  # share of the time that may go into showing rather than training
 AT_FIRST = 0.3  # seconds of it that are granted at once: the first pictures are the ones people wait for
 
@@ -104,8 +109,9 @@ class Session:
         self.judge = self._judge()
         self.train_images = Images.of(self.dataset, "train", self.device)
         self.test_images = Images.of(self.dataset, "test", self.device)
-        self.watched = some(self.test_images, WATCHED_TEST_IMAGES)
         self.model = training.place(self.config.build(), self.device)
+        self.in_steps = "denoise_path" in abilities(self.model)  # samples take many passes each
+        self.watched = some(self.test_images, WATCHED_IN_STEPS if self.in_steps else WATCHED_TEST_IMAGES)
         self.state = training.State.new(self.model, self.config.seed)
         self.interval = self.schedule.log_every or 1
         self.pending: list[dict[str, Tensor]] = []  # losses since the last point
@@ -159,9 +165,6 @@ class Session:
             **more,
         )
 
-    def _snapshot(self, name: str, compress: bool, judge: Judge | None = None) -> None:
-        self.run.write_arrays(name, snapshot(self.model, self.watched, self.state.step, judge), compress=compress)
-
     def summarize(self) -> dict[str, Metric]:
         """Write the codes of the test images and the final figures. Short: 100 draws on 500 images for the NLL."""
         with torch.random.fork_rng(devices=[]):
@@ -170,11 +173,23 @@ class Session:
                 self.run.write_arrays("latents", space)
             asked = partial(evaluate, self.model, self.test_images, step=self.state.step, draws=100, nll_images=500)
             try:
-                found = asked(dataset=self.dataset, samples=SAMPLES)
+                found = asked(dataset=self.dataset, samples=self._affordable())
             except UserError:  # a judge that cannot be read fails no training
                 found = asked()
         write_json(self.run.path / "summary.json", {name: metric._asdict() for name, metric in found.items()})
         return found
+
+    def _affordable(self) -> int:
+        """How many samples the final figures are of."""
+        count = SAMPLES
+        if self.in_steps:
+            with training.evaluating(self.model):
+                few, before = torch.Generator(self.device).manual_seed(0), time.perf_counter()
+                self.model.sample(TRIED, generator=few)  # type: ignore[operator]
+            each = (time.perf_counter() - before) / TRIED
+            while count > FEWEST and count * each > SAMPLING:
+                count //= 2
+        return count
 
     # -- training
 
@@ -208,27 +223,33 @@ class Session:
         """Write a point of the curves, and pictures where they are due or affordable. -> images per second."""
         point = self._point(step)
         always = first or last  # the onlooker sees something at once, and the end
-        if always or self.schedule.log_every or self.allowance.allows():
+        affordable = self.allowance.allows()
+        if always or self.schedule.log_every or affordable:
             with self.allowance.spending():
                 point["test"] = training.measure(self.model, self.watched, step.number)
             self._refuse_non_numbers(point["test"], step.number)
         self.run.append_metrics(point)
-        if self._snapshot_due(step.number) or last:
-            self._keep(step.number, last)
-        if always or (time.perf_counter() - self.shown > LIVE_EVERY and self.allowance.allows()):
-            with self.allowance.spending():
-                self._snapshot("live", compress=False)
-            self.shown = time.perf_counter()
+        show = always or (affordable and time.perf_counter() - self.shown > LIVE_EVERY)
+        keep = last or (show if self.in_steps else self._snapshot_due(step.number))
+        if show or keep:
+            self._picture(show, keep, first, self.judge if last or (keep and affordable) else None)
         if first:
             self.allowance = Allowance()  # the first look also pays for what is set up once
+            if self.in_steps:
+                self.allowance.spent = AT_FIRST + SHOWING * FIRST_SAMPLES
         self._choose_interval()
         return point["images_per_second"]
 
-    def _keep(self, step: int, last: bool) -> None:
-        """Keep a snapshot; a judge reads its samples where there is time for that, and at the end."""
-        judge = self.judge if last or self.allowance.allows() else None
-        with self.allowance.spending() if judge else contextlib.nullcontext():
-            self._snapshot(f"snapshots/{step}", compress=True, judge=judge)
+    def _picture(self, show: bool, keep: bool, first: bool, judge: Judge | None) -> None:
+        """The live picture, a snapshot to keep, or both. judge: reads the samples, where there is time for that."""
+        step, samples = self.state.step, not (first and self.in_steps)  # the first ones would be noise
+        with self.allowance.spending() if show or judge else contextlib.nullcontext():
+            arrays = snapshot(self.model, self.watched, step, judge, samples)
+            if keep:
+                self.run.write_arrays(f"snapshots/{step}", arrays, compress=True)
+            if show:
+                self.run.write_arrays("live", arrays, compress=False)
+                self.shown = time.perf_counter()
 
     def _snapshot_due(self, step: int) -> bool:
         """Whether a rung of the ladder 1.25^k lies among this point's steps: the same however often the run stops."""

@@ -16,8 +16,11 @@ try:
     st.caption(f"{start.words}." + ("" if inside.real else NOT_HERE))
     z = perturb.explore(inside, start)
     st.subheader("Traversal grid")
-    columns, rows = perturb.grid_settings(inside)
-    perturb.show_grid(inside, perturb.make_grid(inside, z, columns, rows))
+    if inside.in_steps:
+        st.caption("No grid here: one number of the noise changes hardly anything, and each picture takes many steps.")
+    else:
+        columns, rows = perturb.grid_settings(inside)
+        perturb.show_grid(inside, perturb.make_grid(inside, z, columns, rows))
     with st.expander("The formulas", icon=":material/functions:"):
         st.markdown(perturb.FORMULA)
 except UserError as error:

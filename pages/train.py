@@ -25,7 +25,7 @@ try:
     old = like.config if like else None
     # Two rows, so that on a phone the button comes before the knobs.
     first, ready = st.columns([3, 2], gap="large")
-    second, detail = st.columns([3, 2], gap="large")
+    second, _ = st.columns([3, 2], gap="large")
     with first:
         asked = state.dataset_in_address()
         dataset, family, shown = controls.choose(key, asked, (old.dataset, old.family) if old else None)
@@ -69,7 +69,7 @@ try:
             state.go("train", run=new.id)
         st.write(f"**{sum(layer.parameters for layer in layers):,}** parameters.")
         told = st.empty()
-    with detail.expander("Its layers"):
+    with ready.expander("Its layers"):
         st.markdown("\n".join(f"- {layer.name}: {layer.parameters:,}" for layer in layers))
     if not problems:
         told.caption(plan.estimate(config, facts.sizes[0]))

@@ -18,7 +18,9 @@ try:
         st.caption("The test images are not on this machine: copies made by the model stand in for them.")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         between, view = tours.kind_form(inside)
-        plan, back, pace = tours.plan_form()
+        plan, back, pace = tours.plan_form([each for each in (inside, other) if each])
+    if different := tours.in_noise(inside):
+        st.caption(different)
     stops_of = tours.stops_form(inside, between, back)
     takes = tours.taken(inside, other, stops_of, plan)
     tours.notes(takes)

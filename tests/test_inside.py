@@ -8,8 +8,10 @@ import pytest
 
 from genmodels import data, inside
 from genmodels.config import UserError
+from genmodels.families import FAMILIES
 from genmodels.inside import open_inside
 from genmodels.runs import Run
+from genmodels.worker import run_to_end
 
 
 def test_it_is_opened_once_and_anew_when_it_has_learned_on(trained) -> None:
@@ -69,6 +71,30 @@ def test_codes_that_cannot_be_are_refused_with_a_sentence(trained, change: str) 
     }[change]
     run.write_arrays("latents", arrays | wrong)
     with pytest.raises(UserError, match=r"are not numbers|damaged"):
+        open_inside(run)
+
+
+def test_a_family_with_long_codes_keeps_those_of_some_images_and_says_which(new_run, monkeypatch) -> None:
+    monkeypatch.setattr(FAMILIES["flow"].Model, "CODES_AT_MOST", 40)
+    run = new_run("flow", budget=2)
+    for _ in run_to_end(run):
+        pass
+    arrays, test = run.arrays("latents"), data.load("digits").span("test")
+    found = open_inside(run)
+    assert found.means.shape == (40, 64)
+    assert found.in_noise
+    assert np.bincount(found.labels).tolist() == [4] * 10
+    assert np.array_equal(found.images, data.load("digits").images[test][found.which])
+    assert np.array_equal(found.labels, data.load("digits").labels[test][found.which])
+    assert np.array_equal(found.reconstruct(np.arange(40)), found.images), "a flow loses nothing"
+    assert [step for step in run.snapshots() if "latents" in run.arrays(f"snapshots/{step}")] == []
+    for code, label in zip(found.stops, range(10), strict=True):
+        assert any(np.array_equal(code, own) for own in found.means[found.labels == label]), "stops are real codes"
+    for wrong in (arrays["which"] + 1000, arrays["which"][::-1].copy(), arrays["which"].astype(float)):
+        run.write_arrays("latents", arrays | {"which": wrong})
+        assert not open_inside(run).real, "they are not of these test images"
+    run.write_arrays("latents", arrays | {"which": arrays["which"][:-1]})
+    with pytest.raises(UserError, match="damaged"):
         open_inside(run)
 
 

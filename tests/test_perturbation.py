@@ -63,7 +63,8 @@ STROKE[28:196, 70:126] = 0
 @pytest.mark.parametrize("name", ABLE)
 def test_every_family_from_every_start(name: str, trained: Trained):
     run = trained(name, budget=3)
-    size = inside.open_inside(run).latent_size
+    found = inside.open_inside(run)
+    size = found.latent_size
     for query in (
         {},
         {"start": "test", "image": "5"},
@@ -74,9 +75,12 @@ def test_every_family_from_every_start(name: str, trained: Trained):
     ):
         app = opened(run, **query)
         assert not app.error
-        assert not app.warning
+        assert bool(app.warning) == (found.in_noise and query.get("start") == "centroid"), (
+            "the mean of noise is nothing"
+        )
         assert sliders(app)
-        assert [each.label for each in app.get("download_button")] == ["PNG", "GIF"]
+        assert len(component(app)["sliders"]) == (16 if found.in_noise else size)
+        assert [each.label for each in app.get("download_button")] == ([] if found.in_steps else ["PNG", "GIF"])
 
 
 @pytest.mark.parametrize(

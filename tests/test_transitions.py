@@ -26,7 +26,7 @@ SHORT = {"frames": "5", "hold": "1"}
 
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
-    for kept in (tours._radius, tours._measured):
+    for kept in (tours._radius, tours._kept):
         kept.clear()
 
 
@@ -38,12 +38,14 @@ def rewrite(run: runs.Run, **arrays: np.ndarray) -> None:
 
 @pytest.mark.parametrize("family", ABLE)
 def test_every_family_with_the_ability_has_its_tour(trained, family: str):
-    run = trained(family)
+    run, in_noise = trained(family), family in ("flow", "diffusion")
     app = visit("transitions", run=run.id, **SHORT)
     assert not app.exception
     assert not app.error
     said = words(app)
     assert "of 50 frames" in said
+    assert ("the tour stops at a real image" in said) == in_noise, "there the mean of codes is nothing"
+    assert app.segmented_control(key="path").value == ("spherical" if in_noise else "straight")
     assert "98.9% of 180 test images" in said, "the accuracy of the judge"
     assert judge.judge_of("digits", run.config.classes).facts.sha256[:16] in said
     assert len(app.get("bidi_component")) == 1
@@ -221,7 +223,7 @@ def test_one_latent_dimension_has_no_arc(trained):
     assert not app.error
 
 
-@pytest.mark.parametrize("between", [None, "Class centroids"])
+@pytest.mark.parametrize("between", [None, "Classes"])
 def test_a_run_without_classes_goes_between_images_and_has_no_judge(trained, between: str | None):
     run = trained("vae")
     told = json.loads((run.path / "config.json").read_text())
@@ -246,4 +248,4 @@ def test_a_judge_is_trained_when_there_is_none_and_kept(trained, monkeypatch, tm
     app = press(app, "Train a judge")
     assert not app.exception
     assert (home / "judges" / "digits.safetensors").exists()
-    assert "read as a class at neither end" in words(app)
+    assert "Between two classes, the judge takes" in words(app)

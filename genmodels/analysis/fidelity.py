@@ -223,11 +223,11 @@ def _against_partners(made: np.ndarray, true: np.ndarray) -> dict[str, Metric]:
     apart, chance = l1(made, true), l1(made, np.roll(true, 1, 0))  # they come in no order, so the next is any other
     nearer, unit = float((apart < chance).mean()), "share of translations"
     return {
-        "l1_to_partner": Metric(float(apart.mean()), "grey levels, black 0 and white 1", "lower", len(made)),
+        "l1_to_partner": Metric(float(apart.mean()), "share of the full range, per pixel", "lower", len(made)),
         "closer_to_partner": Metric(nearer, f"{unit}, true partner against a random one", "higher", len(made), 1.0),
     }
 
 
 def l1(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Mean absolute difference of a pixel, black 0 and white 1. uint8 (N, C, H, W) twice -> (N,)."""
+    """Mean absolute difference of a pixel, as a share of the full range. uint8 (N, C, H, W) twice -> (N,)."""
     return (np.maximum(a, b) - np.minimum(a, b)).mean((1, 2, 3)) / 255

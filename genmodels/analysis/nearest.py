@@ -1,6 +1,6 @@
 """The training image nearest to each sample, and how near training images are to each other: whether a model copies.
 
-Distances are the root of the mean squared difference of a pixel, black 0 and white 1.
+Distances are the root of the mean squared difference of a pixel, as a share of the full range from black to white.
 """
 
 from typing import NamedTuple
@@ -81,14 +81,12 @@ def too_near(found: Nearness, known: Usual) -> np.ndarray:
 def sentence(found: Nearness, known: Usual) -> str:
     """What the distances say, in plain words."""
     near, median = int(too_near(found, known).sum()), float(np.median(found.distance))
-    told = (
-        f"Half of these samples are within {median:.3f} of a training image; of the training images themselves, half "
-        f"are within {known.median:.3f} of another one."
-    )
-    if not near:
-        return f"{told} None is nearer than training images are to each other, so none is a copy pixel by pixel."
-    those = "1 of them is" if near == 1 else f"{near} of them are"
+    those, copies = {
+        0: ("None of them is", ", so none is a copy pixel by pixel"),
+        1: ("1 of them is", ": look whether it is a copy"),
+    }.get(near, (f"{near} of them are", ": look whether they are copies"))
     return (
-        f"{told} {those} nearer than 99 in 100 training images are to another one ({known.low:.3f}): "
-        f"look whether {'it is a copy' if near == 1 else 'they are copies'}."
+        f"Half of these samples are within {median:.1%} of a training image; of the training images themselves, half "
+        f"are within {known.median:.1%} of another one. {those} nearer than 99 in 100 training images are to another "
+        f"one ({known.low:.1%}){copies}."
     )

@@ -42,8 +42,14 @@ def pca(codes: np.ndarray) -> Linear:
     positive, so that the same codes always give the same map.
     """
     centred = codes.astype(np.float64) - codes.mean(0, dtype=np.float64)
-    variances, vectors = np.linalg.eigh(centred.T @ centred / max(1, len(codes) - 1))
-    basis = vectors[:, [-1, -2]]
+    count = max(1, len(codes) - 1)
+    if 2 < len(codes) < codes.shape[1]:  # the products of codes have the same eigenvalues, and are fewer
+        variances, vectors = np.linalg.eigh(centred @ centred.T / count)
+        basis = centred.T @ vectors[:, [-1, -2]]
+        basis /= np.linalg.norm(basis, axis=0).clip(1e-30)
+    else:
+        variances, vectors = np.linalg.eigh(centred.T @ centred / count)
+        basis = vectors[:, [-1, -2]]
     basis = basis * np.sign(basis[np.abs(basis).argmax(0), [0, 1]])
     total = variances.sum()
     shares = variances[[-1, -2]].clip(0) / total if total > 0 else np.zeros(2)

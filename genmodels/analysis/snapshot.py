@@ -78,23 +78,27 @@ def read_as(model: Any, judge: Judge, generator: torch.Generator) -> np.ndarray:
     return np.bincount(read, minlength=len(judge.facts.classes))
 
 
-def snapshot(model: Any, test: Images, step: int, judge: Judge | None = None) -> dict[str, np.ndarray]:
+def snapshot(
+    model: Any, test: Images, step: int, judge: Judge | None = None, samples: bool = True
+) -> dict[str, np.ndarray]:
     """Pictures as uint8 (N, C, H, W), 'latents' (1000, L) with their 'labels', 'kl' (L,): what the model has of these.
 
+    No latents where there is a limit to how many images are encoded: such codes are dear, or as long as images.
+
     The noise and the images are the same at every step, so that one can watch the same thing change. With a judge,
-    'read_as' (K,) of a model that plays against a discriminator.
+    'read_as' (K,) of a model that plays against a discriminator. samples: whether any are made.
     """
     generator = torch.Generator(test.images.device).manual_seed(0)
     chosen = one_of_each(test.labels, VIEWS)
     arrays: dict[str, np.ndarray] = {}
     with evaluating(model):
-        if "sample" in abilities(model):
+        if samples and "sample" in abilities(model):
             arrays["samples"] = to_bytes(fixed_samples(model, generator))
         batch = test.at(chosen).batch(generator, step)
         arrays |= {name: to_bytes(pictures) for name, pictures in model.views(batch).items()}
         if judge and "sample" in abilities(model) and "d_fake" in model.LOSSES:
             arrays["read_as"] = read_as(model, judge, generator)  # last: the noise of the others stays the same
-    known = codes(model, test.images[:POINTS])
+    known = {} if hasattr(model, "CODES_AT_MOST") else codes(model, test.images[:POINTS])
     if known:
         arrays |= {"latents": known["means"], "labels": test.labels[:POINTS].cpu().numpy()}
     if "log_vars" in known:
@@ -102,10 +106,18 @@ def snapshot(model: Any, test: Images, step: int, judge: Judge | None = None) ->
     return arrays
 
 
-def latent_space(model: Any, test: Images, classes: int) -> dict[str, np.ndarray]:
-    """What `latents.npz` holds: codes of all test images, their labels, and the centroid of each class."""
-    known = codes(model, test.images)
+def latent_space(model: Any, test: Images, classes: int, most: int | None = None) -> dict[str, np.ndarray]:
+    """What `latents.npz` holds: codes of the test images, their labels, and the centroid of each class.
+
+    Of a model that encodes only so many, or `most` if that is less, 'which' (N,): the numbers of these test images,
+    as many of each class as there are.
+    """
+    limits = [each for each in (most, getattr(model, "CODES_AT_MOST", None)) if each is not None]
+    which = one_of_each(test.labels, min(limits)).sort().values if limits else None
+    known = codes(model, test.images if which is None else test.images[which])
     if not known:
         return {}
-    labels = test.labels.cpu().numpy()
+    labels = (test.labels if which is None else test.labels[which]).cpu().numpy()
+    if which is not None:
+        known["which"] = which.cpu().numpy()
     return known | {"labels": labels, "centroids": centroids(known["means"], labels, max(1, classes))}

@@ -78,6 +78,15 @@ class Totals(NamedTuple):
     at: int
 
 
+def nearest_to(codes: np.ndarray, labels: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+    """Of each class, the code nearest to its centroid; not a number without one. (N, L), (N,), (K, L) -> (K, L)."""
+    found = centroids.copy()
+    for c in np.unique(labels):
+        own = codes[labels == c]
+        found[c] = own[np.square(own - centroids[c]).sum(1).argmin()]
+    return found
+
+
 def class_stops(centroids: np.ndarray, classes: Sequence[str], order: Sequence[int]) -> Stops:
     """Centroids of the means in this order. (K, L) -> Stops. Raises UserError for an order that is no tour."""
     if len(classes) < 2:

@@ -30,6 +30,14 @@ def test_pca_is_the_one_of_numpy_and_of_sklearn(codes: np.ndarray) -> None:
     assert found.place(codes) == pytest.approx(other.transform(codes.astype(float)) * signs, abs=1e-3)
 
 
+def test_codes_longer_than_there_are_images_have_the_same_axes() -> None:
+    wide = np.random.default_rng(0).normal(size=(12, 300)) * np.linspace(3, 0.1, 300)
+    found, expected = projection.pca(wide), PCA(2, svd_solver="full").fit(wide)
+    assert np.allclose(found.basis.T @ found.basis, np.eye(2))
+    assert np.allclose(np.abs((found.basis * expected.components_.T).sum(0)), 1)
+    assert np.allclose(found.shares, expected.explained_variance_ratio_)
+
+
 def test_pca_says_the_same_every_time_and_its_largest_part_is_positive(codes: np.ndarray) -> None:
     found, mirrored = projection.pca(codes), projection.pca(codes[::-1])
     assert found.basis == pytest.approx(mirrored.basis, abs=1e-5)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 from hypothesis.extra.numpy import arrays
 from sklearn.neighbors import NearestNeighbors
@@ -125,6 +125,7 @@ def test_class_stops_are_the_centroids_in_their_order():
     assert found.names == ("c", "a", "c")
 
 
+@settings(deadline=None)
 @given(some.integers(2, 700), some.integers(1, 6), some.integers(0, 99))
 def test_radius_and_neighbours_agree_with_scikit_learn(count: int, size: int, seed: int):
     rng = np.random.default_rng(seed)

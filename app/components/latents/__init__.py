@@ -53,11 +53,12 @@ def latents(
     original: np.ndarray | None,
     key: str,
     on_moved: Callable[[Place], None],
+    shown: int,
 ) -> None:
     """Draw it. A new `start`, (L,), or other directions put all sliders to `place`; on_moved hears where they rest.
 
     told: for each dimension what it carries and follows, in words. dead: the words over those folded away.
-    original: the picture that was encoded, uint8 (C, H, W).
+    original: the picture that was encoded, uint8 (C, H, W). shown: how many dimensions have a slider at most.
     """
     small = decoder_of(inside.model)
     token = _token(inside.run.id, start, directions)
@@ -67,7 +68,7 @@ def latents(
         if found:
             on_moved(found)
 
-    data = _facts(inside, small, told) | {
+    data = _facts(inside, small, told, shown) | {
         "token": token,
         "dead": dead,
         "original": None if original is None else as_people_write(original, inside.light).ravel().tolist(),
@@ -90,7 +91,7 @@ def _token(run: str, start: np.ndarray, directions: Mapping[str, np.ndarray]) ->
     return found.hexdigest()[:16]
 
 
-def _facts(inside: Inside, small: Decoder | None, told: Sequence[str]) -> dict[str, Any]:
+def _facts(inside: Inside, small: Decoder | None, told: Sequence[str], shown: int) -> dict[str, Any]:
     """What stays the same for a run."""
     return {
         "decoder": small.id if small else None,
@@ -99,8 +100,9 @@ def _facts(inside: Inside, small: Decoder | None, told: Sequence[str]) -> dict[s
         "light": inside.light,
         "centre": inside.spread[0].tolist(),
         "spread": inside.spread[1].tolist(),
-        "active": inside.active,
-        "sliders": [_slider(inside, int(index), told[index]) for index in inside.order],
+        "active": min(inside.active, shown),
+        "walks": not inside.in_noise,
+        "sliders": [_slider(inside, int(index), told[index]) for index in inside.order[:shown]],
         "darker": _rgb(DARKER),
         "lighter": _rgb(LIGHTER),
     }

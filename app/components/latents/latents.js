@@ -34,6 +34,7 @@ function begin(root) {
 // The sliders: those in use, the named directions, and those that are dead, folded away.
 function build(view) {
   const place = view.root.querySelector(".sliders");
+  view.root.querySelector(".walk").hidden = !view.data.walks;
   const { sliders, active, directions, dead } = view.data;
   place.replaceChildren();
   view.rows = [];
@@ -134,6 +135,7 @@ function reset(view, row) {
 function resetAll(view) {
   stop(view);
   for (const row of view.rows) put(view, row, row.from);
+  view.z.set(view.data.start); // also those without a slider now
   paint(view);
   tell(view);
 }
