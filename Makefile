@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run test lint format bench reproduce adversarial zoo
+.PHONY: run test lint format bench reproduce generation zoo
 
 run: .venv/app
 	$(BIN)/python -m streamlit run streamlit_app.py
@@ -26,8 +26,8 @@ bench: .venv/bench
 reproduce: .venv/dev
 	$(BIN)/python -m tests.reproduce
 
-adversarial: .venv/dev
-	$(BIN)/python -m tests.adversarial
+generation: .venv/dev
+	$(BIN)/python -m tests.generation
 
 zoo: .venv/app
 	$(BIN)/python -m genmodels.zoo

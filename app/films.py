@@ -87,5 +87,5 @@ def downloads(takes: Sequence[Take], pace: int) -> None:
     with st.container(horizontal=True):
         for title, (ending, make) in files.items():
             st.download_button(
-                title, make, f"tour-{name}.{ending}", icon=":material/download:", on_click="ignore", key=f"get-{ending}"
+                title, make, f"tour-{name}.{ending}", icon=pictures.DOWNLOAD, on_click="ignore", key=f"get-{ending}"
             )

@@ -130,13 +130,21 @@ def _opened(run: Run, stepper: "Stepper") -> None:
         "Let one network learn from one batch while the others stand still, and see what that changes. It is done on a "
         "copy: the run stays as it is."
     )
+    st.caption(
+        "It learns at the rate the run began with"
+        + ("; at a run's end that has fallen to nothing" if stepper.schedule.decay == "cosine" else "")
+        + ". One step need not lower the loss on these images."
+    )
     with st.container(horizontal=True):
         for name in stepper.names:
             st.button(f"{title(name)} step", key=f"move-{name}", on_click=attempt, args=(stepper.move, name))
         every = stepper.names * TIMES
         st.button(f"{TIMES} of each", icon=":material/fast_forward:", on_click=attempt, args=(stepper.move, *every))
         st.button("Undo", icon=":material/undo:", on_click=stepper.undo, disabled=not stepper.kept)
-        st.button("Reset", icon=":material/restart_alt:", on_click=_reset, help="Anew from the run's last checkpoint.")
+        st.button(
+            "Reset", icon=":material/restart_alt:", on_click=_reset, help="Anew from the run's last checkpoint.",
+            disabled=not stepper.made and not run.status().active,  # while it trains there may be a newer one
+        )  # fmt: skip
     move = stepper.moves[-1] if stepper.moves else None
     st.markdown(told(stepper, move))
     now, before = stepper.seen, move.before if move else stepper.seen
@@ -202,7 +210,7 @@ def _pictures(stepper: "Stepper", before: np.ndarray, now: np.ndarray) -> None:
     if largest:
         st.caption(
             f"In the difference grey is what stayed and dark what has become darker; it is enlarged so that the "
-            f"largest change, {number(255 * largest)} of 255 grey levels, is full black or white."
+            f"largest change, {number(100 * largest)}% of the full range, is full black or white."
         )
     elif stepper.moves:
         st.caption("What is made has not changed at all: this move was another network's.")

@@ -29,7 +29,12 @@ st.navigation(
         ],
         "Generate": [
             st.Page(page_file("samples"), title="Samples", icon=":material/auto_awesome:", url_path="samples"),
+            st.Page(page_file("denoising"), title="Denoising", icon=":material/blur_on:", url_path="denoising"),
             st.Page(page_file("translate"), title="Translate", icon=":material/translate:", url_path="translate"),
+            st.Page(page_file("complete"), title="Complete", icon=":material/extension:", url_path="complete"),
+        ],
+        "Learn": [
+            st.Page(page_file("flow"), title="Flow", icon=":material/grid_on:", url_path="flow"),
         ],
     }
 ).run()

@@ -29,15 +29,17 @@ STATES = {
     "failed": (":material/error:", "red"),
 }
 AWAITED = 0.3  # seconds between two looks while something is waited for; else 1
-# The pages that look inside a run, and what its model must be able to do for each.
-LOOKS = {
+# The pages that look inside a run, and what its model must be able to do for each; one set of several is enough.
+LOOKS: dict[str, tuple[str, str, *tuple[set[str], ...]]] = {
     "latent_map": ("Latent map", ":material/scatter_plot:", {"encode"}),
     "perturbation": ("Perturbation", ":material/tune:", {"encode", "decode"}),
     "transitions": ("Transitions", ":material/animation:", {"encode", "decode"}),
     "arithmetic": ("Arithmetic", ":material/calculate:", {"encode", "decode"}),
     "beta": ("Beta", ":material/compare_arrows:", {"log_likelihood", "decode"}),
     "samples": ("Samples", ":material/auto_awesome:", {"sample"}),
+    "denoising": ("Denoising", ":material/blur_on:", {"denoise_path"}),
     "translate": ("Translate", ":material/translate:", {"translate"}),
+    "complete": ("Complete", ":material/extension:", {"denoise_path"}, {"log_likelihood", "decode"}),
 }
 NAT = "A nat is the natural unit of information: 1 nat = 1.44 bits."
 LATEST = -1  # on the time slider: the newest pictures, whatever their step
@@ -202,9 +204,9 @@ def links(run: Run) -> None:
         return
     able = set(FAMILIES[run.config.family].abilities)
     with st.container(horizontal=True):
-        for page, (label, icon, needs) in LOOKS.items():
+        for page, (label, icon, *ways) in LOOKS.items():
             with contextlib.suppress(StreamlitPageNotFoundError):
-                if needs <= able:
+                if any(needs <= able for needs in ways):
                     st.page_link(page_file(page), label=label, icon=icon, query_params={"run": run.id})
 
 
@@ -374,7 +376,7 @@ def final_figures(run: Run) -> None:
     judges: set[str] = set()
     with st.container(horizontal=True):
         for name, metric in found.items():
-            unit, _, rest = metric["unit"].partition(", judge")  # the same for all that were read by it
+            unit, _, rest = metric["unit"].partition(", judge features")  # the same for all that were read by it
             better = "" if metric["better"] == "neither" else f" {metric['better'].capitalize()} is better."
             with st.container(width=165, gap=None):
                 nat = f" {NAT}" if metric["unit"].startswith("nats") else ""
@@ -384,4 +386,12 @@ def final_figures(run: Run) -> None:
                 st.caption(plain(unit + floor))
                 judges |= {f"judge{rest}"} if rest else set()
     for each in sorted(judges):
-        st.caption(f"Read by a fixed classifier, the {plain(each)}.")
+        st.caption(
+            f"Read by a fixed classifier, the {plain(each)}. Its hash says which one it is: compare values only where "
+            "it is the same."
+        )
+    if any(metric["floor"] is not None for metric in found.values()):
+        st.caption(
+            "Real images: what real ones score in the place of the model's. It is no limit: where images are few it "
+            "varies with the choice, and a model can score better."
+        )

@@ -13,6 +13,7 @@ from genmodels.families import FAMILIES
 from genmodels.figures import title
 from genmodels.runs import Run
 
+DOWNLOAD = ":material/download:"
 WIDTH = 346  # CSS pixels of a grid at most: with its margin, what a phone has room for
 
 THUMBNAIL = (220, 110)  # CSS pixels, width and height at most
@@ -170,6 +171,8 @@ def described(name: str, rows: list[str], columns: int = 0) -> str:
         "samples": f"Samples: new images drawn from the same noise at each step{each}",
         "latest": "The generator as it is now; the samples above are by the average of its weights, which is steadier",
         "reconstructions": "Reconstructions: copies of test images",
+        "noised": "Noised: test images, each with more noise than the one before",
+        "predicted": "Predicted: the images that the model expects behind that noise",
     }.get(name, title(name))
 
 

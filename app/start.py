@@ -8,15 +8,17 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import streamlit as st
 
 from app.components.pad import pad
 from app.state import plain
+from genmodels.completion import Completer
 from genmodels.config import UserError
 from genmodels.data.pictures import FORMATS, UnreadableError, decode
+from genmodels.denoising import Denoiser
 from genmodels.inside import Inside
 from genmodels.media import as_people_write, is_light_on_dark
 
@@ -51,7 +53,8 @@ def choose_start(inside: Inside) -> Start | None:
         forget(*MOVED, "code")  # they are of the run that was looked at before
     st.session_state["perturb-run"] = inside.run.id
     ways = {"test": _test, "prior": _prior, "centroid": _centroid, "drawing": _drawing, "upload": _upload}
-    return ways[choose_kind(KINDS)](inside)
+    lacking = "centroid" if inside.in_noise else None  # the mean of noise is no image's code
+    return ways[choose_kind({kind: name for kind, name in KINDS.items() if kind != lacking})](inside)
 
 
 def choose_kind(kinds: Mapping[str, str]) -> str:
@@ -88,6 +91,24 @@ def whole(name: str, most: int, default: int) -> int:
         st.warning(f"The link asks for {name} {plain(text[:20])}; there is 0 to {most}.")
         return default
     return int(text)
+
+
+def choice(
+    name: str, title: str, options: Mapping[str, str], usual: str, stale: Sequence[str] = (), **about: Any
+) -> str:
+    """One of these, by its key in the address, shown by its words; a change forgets what is stale of the address."""
+    asked, widget = st.query_params.get(name), f"choice-{name}"
+    if asked is not None and asked not in options:
+        st.warning(f"The link asks for {name} {plain(asked[:20])}; there is {', '.join(options)}.")
+    st.session_state[widget] = asked if asked in options else usual
+
+    def told() -> None:
+        forget(*stale)
+        st.query_params[name] = st.session_state[widget]
+
+    return st.segmented_control(
+        title, list(options), required=True, key=widget, format_func=options.__getitem__, on_change=told, **about
+    )
 
 
 def _test(inside: Inside) -> Start:
@@ -139,7 +160,9 @@ def _prior(inside: Inside) -> Start:
     centre, spread = inside.spread
     noise = np.random.default_rng(seed).standard_normal(inside.latent_size)
     law = (
-        "the prior, a standard normal" if inside.kl is not None else "a normal fitted to the codes, as it has no prior"
+        "a normal fitted to the codes, as it has no prior"
+        if inside.kl is None and not inside.in_noise
+        else "the prior, a standard normal"
     )
     return Start((centre + spread * noise).astype(np.float32), None, f"Sample {seed} from {law}")
 
@@ -203,7 +226,7 @@ def _encoded(inside: Inside, picture: np.ndarray, words: str) -> Start:
     return Start(code, image, words)
 
 
-def as_input(picture: np.ndarray, inside: Inside) -> np.ndarray:
+def as_input(picture: np.ndarray, inside: Inside | Denoiser | Completer) -> np.ndarray:
     """A picture as the run's own images are. uint8 (H, W, 3) -> uint8 (C, H, W).
 
     Resized and converted as at intake; inverted where the run's images are light on dark and this one is not.

@@ -26,11 +26,12 @@ def go(page: str, **query: str) -> NoReturn:
 
 def data_changed(**query: str) -> NoReturn:
     """Open the Data page after a set came or went: another one of its name may have been looked at."""
-    from genmodels import inside, translation
+    from genmodels import denoising, inside, translation
 
     st.cache_data.clear()
     inside.forget_all()
     translation.forget_all()
+    denoising.forget_all()
     go("data", **query)
 
 

@@ -10,20 +10,20 @@ from typing import NamedTuple
 import numpy as np
 import streamlit as st
 
-from app import pictures, start, state
+from app import look, pictures, start, state
 from app.components.pad import Live, pad
 from app.routes import address
-from genmodels import jobs
-from genmodels.config import Schedule, UserError
+from genmodels.analysis.fidelity import l1
+from genmodels.config import UserError
 from genmodels.media import as_people_write, png, stacked
-from genmodels.runs import RunConfig, create
-from genmodels.translation import BACK, FORWARD, Kind, Translator, difference, names
+from genmodels.translation import BACK, FORWARD, Kind, Translator, names
 
 KINDS = {"test": "Test image", "upload": "Upload", "drawing": "Drawing"}
 SIDE = 168  # CSS pixels of an image at most: two beside each other on a phone
 CELL = 56  # of one in the batch
 COLUMNS = 5  # of the batch: with their labels, what a phone has room for
 LINE, STROKE = 1.2, 2.0  # pixels of the model's image that a pen is wide: for edges, and for what people write
+TINY = 16  # pixels a side below which the outlines of a stroke run together and fill it
 MOST = 60  # images of a batch
 MADE = ("Translation", "And back again")
 KEPT = " The dataset is not on this machine: these few are kept with the run."
@@ -66,13 +66,13 @@ class Found(NamedTuple):
         translated, *cycled = self.made
         told = []
         if self.partners is not None:
-            error, before = (difference(each, self.partners) for each in (translated, self.inputs))
+            error, before = (l1(each, self.partners).mean() for each in (translated, self.inputs))
             told.append(
                 f"The translation differs from the true partner by **{error:.1%}** of the full range per pixel, on "
                 f"average; the untranslated input by {before:.1%}."
             )
         if cycled:
-            told.append(f"Translated back, it differs from the input by **{difference(cycled[0], self.inputs):.1%}**.")
+            told.append(f"Translated back, it differs from the input by **{l1(cycled[0], self.inputs).mean():.1%}**.")
         return " ".join(told) or "Nobody knows what it should become, so there is no error to measure."
 
 
@@ -84,18 +84,7 @@ def offer() -> None:
     """No run translates yet: one click trains one."""
     st.info("No trained run translates yet. A minute is enough for a small one, which turns edges into digits.")
     if st.button("Train pix2pix on edges of digits", type="primary", icon=":material/model_training:"):
-        from genmodels import data
-        from genmodels.families import FAMILIES
-
-        known = data.load("edges:digits")
-        knobs = FAMILIES["pix2pix"].Config().model_dump()
-        config = RunConfig(
-            family="pix2pix", knobs=knobs, dataset=known.name, shape=known.shape, classes=known.classes,
-            schedule=Schedule(),
-        )  # fmt: skip
-        run = create(config)
-        jobs.start(run)
-        state.go("train", run=run.id)
+        look.train_small("pix2pix", "edges:digits")
 
 
 def choose_direction(translator: Translator) -> str:
@@ -182,14 +171,21 @@ def show(translator: Translator, seen: Found, words: str) -> None:
 def draw(translator: Translator, direction: str) -> None:
     """A pad, and beside it what becomes of the drawing while one draws."""
     depth, _, side = translator.shape
-    lines = translator.edges and direction == FORWARD
+    edges = translator.edges and direction == FORWARD
+    lines = edges and side >= TINY
     both = len(translator.directions) > 1
     live = Live(
         f"{address('translate', translator.run.id)}?direction={direction}", translator.shape,
         ("As the model reads it", *MADE[: 1 + both]),
         "Translated back, it differs from what the model read, per pixel, by" if both else "",
     )  # fmt: skip
-    told = ["Draw outlines: it learned from lines one pixel wide." if lines else "Draw: it is translated as you go."]
+    told = ["Draw: it is translated as you go."]
+    if lines:
+        told = ["Draw outlines: it learned from lines one pixel wide."]
+    elif edges:
+        told = ["Draw whole strokes: in images as tiny as these the outlines fill them."]
+    if translator.turned(direction):
+        told.append("Your drawing is shown light on dark here, as the test images of this kind are.")
     if depth == 3:
         told.append("Drawings are grey: the same in all three colour channels.")
     st.caption(" ".join(told) + " White ink rubs out.")
@@ -218,7 +214,7 @@ def batch(translator: Translator, direction: str) -> None:
     pictures.show(picture, f"{count} {many.lower()} in columns; in rows: {', '.join(seen.rows)}. {seen.errors}")
     st.markdown(seen.errors)
     name = f"translations-{translator.run.id}-{direction}.png"
-    st.download_button("PNG", data, name, "image/png", on_click="ignore", icon=":material/download:")
+    st.download_button("PNG", data, name, "image/png", on_click="ignore", icon=pictures.DOWNLOAD)
 
 
 @st.cache_data(show_spinner=False, max_entries=32)

@@ -15,6 +15,12 @@ from genmodels.files import disk_errors
 if TYPE_CHECKING:
     from genmodels.runs import Run
 
+FIGURES = (
+    "floor: what real images score in the place of the model's. It is no limit: where images are few it varies with "
+    "the choice, and a model can score better. hash: which judge, a fixed classifier, read the images; compare values "
+    "only where it is the same."
+)
+
 
 def parser() -> argparse.ArgumentParser:
     from genmodels.data import DATASETS
@@ -41,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
     sample.add_argument("--count", type=int, default=64)
     sample.add_argument("--out", type=Path, required=True, metavar="FILE")
     sample.add_argument("--seed", type=int, default=0)
-    evaluate = commands.add_parser("evaluate", help="final figures of a run on its test images")
+    evaluate = commands.add_parser("evaluate", help="final figures of a run on its test images", epilog=FIGURES)
     evaluate.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     evaluate.add_argument("--draws", type=int, default=500, help="draws per image for the NLL (default 500)")
     evaluate.add_argument("--images", type=int, default=1000, help="test images for the NLL (default 1000)")

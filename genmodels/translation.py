@@ -116,13 +116,21 @@ class Translator:
         other way round; made lines where these are edges, half or grey where these are. drawn: dark on white paper.
         """
         self._check(direction)
-        image = self._fit(picture)
+        image = as_ground(self._fit(picture), self._usual(direction), drawn)
         if self.recipe is None or direction != FORWARD:
-            return as_ground(image, self.grounds[direction], drawn)
-        if self.edges:
-            return as_lines(as_ground(image, 0.0, drawn))
-        # Each of these makes of its own result the same once more.
-        return np.ascontiguousarray(self.recipe.change(as_ground(image, self.grounds[BACK], drawn)[None], 0)[0])
+            return image
+        # Each of the other recipes makes of its own result the same once more.
+        return as_lines(image) if self.edges else np.ascontiguousarray(self.recipe.change(image[None], 0)[0])
+
+    def turned(self, direction: str = FORWARD) -> bool:
+        """Whether what is read of a drawing is shown light on dark, the other way round than it was drawn."""
+        return (self._usual(direction) < DARK) != self.light
+
+    def _usual(self, direction: str) -> float:
+        """The median grey value of what a person's picture should be like."""
+        if self.recipe is None or direction != FORWARD:
+            return self.grounds[direction]
+        return 0.0 if self.edges else self.grounds[BACK]
 
     def take_apart(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """A picture of what should come out, and what the recipe makes of it to put in. -> uint8 (C, H, W) twice."""
@@ -176,11 +184,6 @@ def names(dataset: str) -> tuple[str, str]:
     return "first kind", "second kind"
 
 
-def difference(one: np.ndarray, other: np.ndarray) -> float:
-    """Mean absolute difference of a pixel, as a share of the full range. uint8, any shape."""
-    return float(np.abs(one.astype(np.int16) - other).mean() / 255)
-
-
 def open_translator(run: Run) -> Translator:
     """The run, from memory where it was opened before and has not learned since. Raises UserError."""
     with _locks[run.path]:  # opened once, however many ask, and nobody waits for another run
@@ -212,8 +215,9 @@ def _opened(path: Path, stamp: int, present: bool) -> Translator:
 def _of_dataset(run: Run, loaded: data.Dataset) -> Translator:
     span = loaded.span("test")
     known = loaded.pairing in ("pairs", "styled")
-    images, labels = loaded.images[span], loaded.labels[span]
-    sources = loaded.sources[span]  # type: ignore[index]  # looked at before
+    # Copies: a part would keep all images in memory.
+    images, labels = loaded.images[span].copy(), loaded.labels[span].copy()
+    sources = loaded.sources[span].copy()  # type: ignore[index]  # looked at before
     # The sources of two domains have classes of their own, without names here.
     marks = labels if known else np.zeros(len(sources), np.int64)
     classes = loaded.classes if known else ()

@@ -1,18 +1,22 @@
 """Shared: an empty home for every test, digits to train on, and runs made by really training."""
 
 import hashlib
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 from genmodels import data, runs
 from genmodels.config import Schedule
 from genmodels.families import FAMILIES
 from genmodels.training import Images
 from genmodels.worker import run_to_end
+
+SMALL: dict[str, dict[str, object]] = {"diffusion": {"width": 8, "steps": 5}}  # where the defaults take long
 
 
 def data_for(family: str) -> str:
@@ -33,6 +37,12 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _short_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The form on the page Train tries for one step how fast a model is, not for half a second."""
+    monkeypatch.setattr("app.plan.TRIAL", 0)
+
+
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Images:
     """The training part of scikit-learn's digits."""
@@ -48,7 +58,7 @@ def new_run() -> Callable[..., runs.Run]:
     def make(family: str = "vae", dataset: str = "digits", seed: int = 0, size: int | None = None, **settings: object):
         schedule = {name: settings.pop(name) for name in list(settings) if name in Schedule.model_fields}
         schedule = {"budget": 30, "unit": "steps", "threads": 1, "device": "cpu"} | schedule
-        loaded = data.load(dataset, size, None, seed)
+        loaded, settings = data.load(dataset, size, None, seed), SMALL.get(family, {}) | settings
         return runs.create(
             runs.RunConfig(
                 family=family,
@@ -67,8 +77,11 @@ def new_run() -> Callable[..., runs.Run]:
 
 @pytest.fixture(scope="session")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where `trained` keeps one run of each settings."""
-    return tmp_path_factory.mktemp("kept")
+    """Where `trained` keeps one run of each settings, for all processes that test."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "kept"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 @pytest.fixture
@@ -82,13 +95,14 @@ def trained(new_run: Callable[..., runs.Run], kept: Path) -> Callable[..., runs.
         run = new_run(*args, **settings)
         same = run.config.model_dump_json(exclude={"created"})
         of_it = kept / hashlib.sha256(same.encode()).hexdigest()
-        if of_it.exists():
-            shutil.copytree(of_it, run.path, copy_function=shutil.copyfile, dirs_exist_ok=True)
-            return run
-        for _ in run_to_end(run):
-            pass
-        if run.config.dataset in data.DATASETS:  # a folder may hold other images in the next test
-            shutil.copytree(run.path, of_it, ignore=shutil.ignore_patterns("config.json"))
+        with FileLock(of_it.with_suffix(".lock")):
+            if of_it.exists():
+                shutil.copytree(of_it, run.path, copy_function=shutil.copyfile, dirs_exist_ok=True)
+                return run
+            for _ in run_to_end(run):
+                pass
+            if set(data.bases(run.config.dataset)) <= set(data.DATASETS):  # a folder may hold others in the next test
+                shutil.copytree(run.path, of_it, ignore=shutil.ignore_patterns("config.json"))
         return run
 
     return make

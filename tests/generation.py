@@ -1,13 +1,13 @@
-"""`make adversarial`: what the adversarial families are held to, trained again with three seeds on two cores.
+"""`make generation`: what families that make or translate images are held to, trained again on two cores.
 
 Read by the fixed judge of each dataset, 10,000 samples, test images; the floor is what real images score.
 
-    python -m tests.adversarial [--only gan conditional-gan pix2pix cyclegan] [--data mnist] [--seeds 3] [--epochs N]
+    python -m tests.generation [--only gan diffusion ...] [--data mnist] [--seeds 3] [--budget N]
 """
 
 import argparse
 import time
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from genmodels import data
 from genmodels.analysis.fidelity import sample_metrics
-from genmodels.analysis.metrics import Metric
+from genmodels.analysis.metrics import Metric, bits_per_dimension
 from genmodels.config import Schedule, UserError
 from genmodels.families import FAMILIES, build
-from genmodels.families.contract import Batch, Update
+from genmodels.families.contract import Batch, Update, abilities
 from genmodels.session import cores
 from genmodels.threads import ThreadChooser
 from genmodels.training import Images, State, place, train
@@ -89,16 +89,21 @@ class Nothing(nn.Module):
 
 
 class Plan(NamedTuple):
-    """family: its name, or one of the networks above. prefix: of the dataset's name. epochs: 0 for none."""
+    """family: its name, or one of the networks above. prefix: of the dataset's name. budget: in `unit`, 0 for none.
+
+    batch_size: 64 as the tutorials have it; of the same images, twice the updates of 128.
+    """
 
     title: str
     family: str | type[nn.Module]
     prefix: str
-    epochs: float
+    budget: float
     knobs: dict[str, Any]
+    unit: Literal["epochs", "minutes"] = "epochs"
+    batch_size: int = 64
 
 
-BATCH_SIZE = 64  # as the tutorials have it: of the same images, twice the updates of 128
+LONG = 30  # minutes
 PLANS: dict[str, list[Plan]] = {
     "gan": [Plan("GAN", "gan", "", 4, {}), Plan("tutorial GAN", TutorialGAN, "", 4, {})],
     "conditional-gan": [Plan("conditional GAN", "conditional-gan", "", 4, {})],
@@ -110,6 +115,16 @@ PLANS: dict[str, list[Plan]] = {
     "cyclegan": [
         Plan("CycleGAN", "cyclegan", "inverted:", 2, {}),
         Plan("the digits as they are", Nothing, "inverted:", 0, {}),
+    ],
+    "flow": [
+        Plan("flow, dense couplings", "flow", "", 15, {"body": "mlp"}, "minutes", 128),
+        Plan("flow, convolutional couplings", "flow", "", LONG, {"body": "conv"}, "minutes", 128),
+    ],
+    "diffusion": [Plan("diffusion", "diffusion", "", LONG, {}, "minutes", 128)],
+    # What diffusion must be better than, each trained as long.
+    "rivals": [
+        *(Plan(name, name, "", LONG, {}, "minutes") for name in ("conditional-gan", "gan", "vae-gan")),
+        *(Plan(name, name, "", LONG, {}, "minutes", 128) for name in ("vae", "multi-stage-vae")),
     ],
 }
 
@@ -126,12 +141,15 @@ def measured(plan: Plan, dataset: str, seed: int, n: int) -> dict[str, Metric]:
     place(model, torch.device("cpu"))
     decay: Any = "constant" if plan.family is TutorialGAN else "cosine"  # as the tutorials have it
     began, chooser = time.perf_counter(), ThreadChooser(cores())
-    if plan.epochs:
-        schedule = Schedule(budget=plan.epochs, unit="epochs", batch_size=BATCH_SIZE, decay=decay)
+    if plan.budget:
+        schedule = Schedule(budget=plan.budget, unit=plan.unit, batch_size=plan.batch_size, decay=decay)
         for step in train(model, Images.of(loaded, "train"), schedule, State.new(model, seed)):
             chooser.tick(step.seconds, step.number)
     seconds = time.perf_counter() - began
     found = sample_metrics(model, dataset, loaded, n, seed)
+    if "log_prob" in abilities(model):
+        test = Images.of(loaded, "test").images
+        found["bits_per_dimension"] = Metric(bits_per_dimension(model, test), "bits", "lower", len(test))
     print(f"    seed {seed}: {seconds:.0f} s", {name: round(each.value, 4) for name, each in found.items()}, flush=True)
     return found
 
@@ -141,14 +159,14 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=PLANS, default=list(PLANS))
     parser.add_argument("--data", nargs="*", default=["mnist", "fashion-mnist"])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=float)
+    parser.add_argument("--budget", type=float, help="in the unit of each: epochs or minutes")
     parser.add_argument("--samples", type=int, default=10_000)
     asked = parser.parse_args()
     for dataset in asked.data:
         for plan in (plan for group in asked.only for plan in PLANS[group]):
-            plan = plan._replace(epochs=plan.epochs and (asked.epochs or plan.epochs))
-            name = plan.prefix + dataset
-            print(f"\n{plan.title} on {name}, {plan.epochs:g} epochs, {asked.seeds} seeds: minimum / mean / maximum")
+            plan = plan._replace(budget=plan.budget and (asked.budget or plan.budget))
+            name, budget = plan.prefix + dataset, f"{plan.budget:g} {plan.unit}"
+            print(f"\n{plan.title} on {name}, {budget}, {asked.seeds} seeds: minimum / mean / maximum")
             all_found = [measured(plan, name, seed, asked.samples) for seed in range(asked.seeds)]
             for metric, (_, unit, better, n, floor) in all_found[0].items():
                 values = [found[metric].value for found in all_found]

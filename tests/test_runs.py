@@ -13,6 +13,7 @@ import genmodels
 from genmodels import files, runs
 from genmodels.config import UserError
 from genmodels.families import FAMILIES
+from genmodels.families.contract import latent_size
 from genmodels.runs import Status
 from genmodels.worker import run_to_end
 from tests.conftest import data_for
@@ -33,7 +34,7 @@ def test_a_finished_run_has_everything(trained, family: str) -> None:
     assert run.summary()
     if "encode" in FAMILIES[family].abilities:
         latents = run.arrays("latents")
-        assert latents["means"].shape == (180, run.model.config.latent_size)
+        assert latents["means"].shape == (180, latent_size(run.model))
         first = latents["means"][latents["labels"] == 3].mean(0)
         assert np.allclose(latents["centroids"][3], first, atol=1e-5)
         x = torch.rand(2, 1, 8, 8)

@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import look, translate
 from genmodels import data, jobs, translation
+from genmodels.analysis.fidelity import l1
 from genmodels.analysis.snapshot import snapshot
 from genmodels.config import Schedule, UserError
 from genmodels.data import pairs
@@ -23,7 +24,7 @@ from genmodels.families import FAMILIES
 from genmodels.media import is_light_on_dark
 from genmodels.runs import Run, RunConfig, create
 from genmodels.training import Images
-from genmodels.translation import BACK, FORWARD, LINE, difference, open_translator
+from genmodels.translation import BACK, FORWARD, LINE, open_translator
 from tests.test_pages import press, visit, words
 from tests.test_perturbation import STROKE, png
 from tests.test_routes import ask
@@ -224,11 +225,6 @@ def test_both_kinds_are_shown_inverted_or_none(styled: Run, edges: Run):
     assert open_translator(edges).light
 
 
-def test_the_difference_is_the_mean_absolute_one():
-    one, other = np.array([0, 255, 10], np.uint8), np.array([255, 255, 61], np.uint8)
-    assert difference(one, other) == pytest.approx((255 + 0 + 51) / 3 / 255)
-
-
 @pytest.mark.parametrize(
     ("dataset", "expected"),
     [
@@ -254,8 +250,8 @@ def test_a_test_image_its_translation_the_way_back_and_the_partner(styled: Run, 
     look = open_translator(styled)
     images = look.kinds[direction].images[5:6]
     made, cycled = look.there_and_back(images, direction)
-    assert f"true partner by **{difference(made, 255 - images):.1%}**" in words(app)
-    assert f"from the input by **{difference(cycled, images):.1%}**" in words(app)
+    assert f"true partner by **{l1(made, 255 - images).mean():.1%}**" in words(app)
+    assert f"from the input by **{l1(cycled, images).mean():.1%}**" in words(app)
     assert [each.label for each in app.get("download_button")] == ["PNG"]
 
 
@@ -323,13 +319,18 @@ def pad_of(app: AppTest) -> dict:
     return json.loads(next(e.proto.json for e in app.get("bidi_component") if e.proto.component_name == "pad"))
 
 
-def test_the_pad_asks_the_route_of_the_run_and_direction(styled: Run, edges: Run):
-    live = pad_of(opened(styled, start="drawing", direction=BACK))["live"]
+def test_the_pad_asks_the_route_of_the_run_and_direction(styled: Run, edges: Run, monkeypatch):
+    live = pad_of(app := opened(styled, start="drawing", direction=BACK))["live"]
+    assert "shown light on dark" in words(app), "as all images of the run are shown inverted"
+    assert "shown light on dark" not in words(opened(styled, start="drawing"))
     assert live["route"] == f"/api/translate/{styled.id}?direction=back"
     assert live["shape"] == [1, 8, 8]
     assert len(live["names"]) == 3
-    live = pad_of(app := opened(edges, start="drawing"))["live"]
-    assert len(live["names"]) == 2
+    told = pad_of(app := opened(edges, start="drawing"))
+    assert len(told["live"]["names"]) == 2
+    assert "Draw whole strokes" in words(app)
+    monkeypatch.setattr("app.translate.TINY", 8)
+    assert pad_of(app.run())["pen"] < told["pen"]
     assert "Draw outlines" in words(app)
 
 

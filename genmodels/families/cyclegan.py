@@ -121,10 +121,10 @@ class Pool(nn.Module):
 
 class Model(nn.Module):
     LOSSES: ClassVar = {
-        "cycle": "grey values from 0 to 1, per pixel",
+        "cycle": "share of the full range, per pixel",
         "discriminator": "squares per patch",
         "generator": "squares per patch",
-        "identity": "grey values from 0 to 1, per pixel",
+        "identity": "share of the full range, per pixel",
         "d_real": "probability",
         "d_fake": "probability",
     }

@@ -63,7 +63,7 @@ def l1(made: Tensor, wanted: Tensor) -> Tensor:
 
 class Model(nn.Module):
     LOSSES: ClassVar = {
-        "l1": "grey values from 0 to 1, per pixel",
+        "l1": "share of the full range, per pixel",
         "discriminator": "nats per patch",
         "generator": "nats per patch",
         "d_real": "probability",

@@ -187,7 +187,9 @@ def test_thumbnails_do_not_overlap_and_keys_move_the_map(server: str, page: Page
     assert stage.evaluate(f"stage => ({state})(stage).view.k") == pytest.approx(before["k"])
 
 
-def test_the_page_scrolls_over_a_map_without_focus(server: str, page: Page, trained) -> None:
+def test_the_page_has_the_wheel_without_focus_and_keys_that_are_not_the_maps_own(
+    server: str, page: Page, trained
+) -> None:
     stage, scale = (
         opened(page, server, trained(budget=30)),
         "stage => stage.getRootNode().querySelector('.map').scatter.view.k",
@@ -211,6 +213,13 @@ def test_the_page_scrolls_over_a_map_without_focus(server: str, page: Page, trai
     page.wait_for_timeout(300)
     assert stage.evaluate(scale) == pytest.approx(before)
     assert main.evaluate(scrolled) == start
+
+    for key in ("Tab", "Shift+Tab"):
+        stage.focus()
+        page.keyboard.press(key)
+        expect(stage).not_to_be_focused()
+    swallowed = "stage => !stage.dispatchEvent(new KeyboardEvent('keydown', { key: %r, cancelable: true }))"
+    assert [stage.evaluate(swallowed % key) for key in ("PageDown", "F5", "q", "ArrowLeft")] == [False] * 3 + [True]
 
 
 def test_fingers_scroll_move_draw_and_magnify(server: str, browser: Browser, trained) -> None:
@@ -272,26 +281,15 @@ def test_the_replay_moves_the_points_and_ends_where_they_are(server: str, page: 
     assert (pixels(stage) == late).all()
 
 
-def test_two_maps_share_one_selection(server: str, page: Page, trained) -> None:
-    one, two = trained(budget=30), trained("autoencoder", budget=30)
+def test_two_maps_stand_at_the_same_height_and_share_one_selection(server: str, page: Page, trained) -> None:
+    one, two = trained(budget=30), trained("multi-stage-vae", budget=30)
     opened(page, server, one, run2=two.id)
     expect(page.locator(".stage[data-painted]")).to_have_count(2)
+    assert page.locator(".stage").nth(0).bounding_box()["y"] == page.locator(".stage").nth(1).bounding_box()["y"]
     page.get_by_role("button", name="Select view").nth(1).click()
     expect(page.locator(".count").first).to_have_text(page.locator(".count").nth(1).inner_text())
     expect(page.get_by_role("heading", name=re.compile(r"\d+ selected"))).to_have_count(1)
     assert f"run2={two.id}" in page.url
-
-
-def test_keys_that_are_not_the_maps_own_do_what_they_do_elsewhere(server: str, page: Page, trained) -> None:
-    stage = opened(page, server, trained(budget=30))
-    stage.focus()
-    page.keyboard.press("Tab")
-    expect(stage).not_to_be_focused()
-    stage.focus()
-    page.keyboard.press("Shift+Tab")
-    expect(stage).not_to_be_focused()
-    swallowed = "stage => !stage.dispatchEvent(new KeyboardEvent('keydown', { key: %r, cancelable: true }))"
-    assert [stage.evaluate(swallowed % key) for key in ("PageDown", "F5", "q", "ArrowLeft")] == [False] * 3 + [True]
 
 
 def test_a_selection_survives_a_reload_and_is_group_a_of_the_equation(server: str, page: Page, trained) -> None:
@@ -339,10 +337,3 @@ def test_signs_that_the_paper_would_hide_have_an_edge(server: str, browser: Brow
         sign = np.array(values, np.uint8).reshape(-1, width, 4)
         assert bool(((sign[:, :, :3].min(2) > 180) & (sign[:, :, 3] == 255)).any()) == edged
     context.close()
-
-
-def test_two_maps_stand_at_the_same_height(server: str, page: Page, trained) -> None:
-    one, two = trained(budget=30), trained("multi-stage-vae", budget=30)
-    opened(page, server, one, run2=two.id)
-    expect(page.locator(".stage[data-painted]")).to_have_count(2)
-    assert page.locator(".stage").nth(0).bounding_box()["y"] == page.locator(".stage").nth(1).bounding_box()["y"]

@@ -100,7 +100,7 @@ def test_an_edge_picture_is_translated_while_it_is_drawn(server: str, page: Page
     page.get_by_role("button", name="Clear").click()
     expect(page.get_by_role("button", name="Clear")).to_be_disabled()
     nothing_is_painted(page, MADE)
-    expect(page.get_by_text("Draw outlines")).to_be_visible()
+    expect(page.get_by_text("Draw whole strokes")).to_be_visible()
 
 
 def test_by_finger_on_a_phone_and_back_again(server: str, browser: Browser, trained: Trained) -> None:

@@ -114,7 +114,7 @@ class Player {
       this.timer = requestAnimationFrame(tick);
     };
     this.timer = requestAnimationFrame(tick);
-    this.label("⏸", "Pause");
+    this.label("❚❚", "Pause"); // as in the replay of the map: many fonts lack U+23F8
   }
 
   pause() {
