@@ -1,14 +1,13 @@
 """The answers on the page Complete: each run is asked, and what it says stands beside the average and its figures."""
 
 import html
-import time
 from collections.abc import Hashable
 from typing import NamedTuple
 
 import numpy as np
 import streamlit as st
 
-from app import look, pictures, state, tours
+from app import judges, look, pictures, state, stoppable
 from app.components.album import album, figure, picture
 from genmodels import completion, media
 from genmodels.analysis.completion import Question
@@ -25,8 +24,6 @@ WAYS = {
 }
 CELL = 84  # CSS pixels of a picture, about
 COVER = COLOURS[1]  # of what is hidden
-PACE = 0.25  # seconds between two looks at what is being made
-STOPPED = "complete-stopped"
 FORMULA = r"""
 **One question.** An orthonormal change of the channels $y = R x$ makes the hole and the lost colour the same: some
 numbers $y_k$ are known, the others are not. For a hole $R = I$; for colour the first channel of $y$ is the brightness
@@ -77,50 +74,18 @@ class Told(NamedTuple):
 
 def answered(completer: Completer, asked: Asked) -> Answers | None:
     """The answers of a run, from memory where it was asked before; None where it was stopped."""
-    key = (str(completer.run.path), completer.run.stamp, *asked.key)
-    kept = _memory(key)
-    if not kept and st.session_state.get(STOPPED) == key:
-        st.info("Stopped.")
-        st.button("Ask again", icon=":material/replay:", key=f"again-{completer.run.id}",
-                  on_click=st.session_state.pop, args=(STOPPED, None))  # fmt: skip
-        return None
-    if not kept:
-        place = st.empty()
-        with place.container():
-            kept[:] = [_watched(key, completer, asked)]
-        place.empty()
-    return kept[0]
 
+    def preview(found: Answers) -> None:
+        drafts = (255 * found.images.clip(0, 1)).astype(np.uint8)
+        album([figure([_shown(each, completer.light, "A draft")], "…") for each in drafts])
 
-@st.cache_resource(show_spinner=False, max_entries=64)
-def _memory(key: Hashable) -> list[Answers]:
-    """What was answered, for all visitors; empty until it is."""
-    return []
-
-
-def _watched(key: Hashable, completer: Completer, asked: Asked) -> Answers:
-    """Each step may be the last: a click on Stop or a changed setting ends the script at the next one."""
-    from genmodels.stepping import one_thread
-
-    with st.container(horizontal=True, vertical_alignment="center"):
-        bar = st.progress(0.0, "The first step")
-        st.button("Stop", icon=":material/stop:", key=f"stop-{completer.run.id}",
-                  on_click=st.session_state.update, args=({STOPPED: key},))  # fmt: skip
-    preview, looked = st.empty(), 0.0
-    path = completion.answers(completer, asked.question, asked.image, asked.n, asked.seed)
-    last = Answers(0.0, asked.image[None] / np.float32(255), None)
-    while True:
-        with one_thread():  # given back after each step, so that nobody waits for all of somebody else's
-            found = next(path, None)
-        if found is None:
-            return last
-        last, done = found, min(1.0, found.done)
-        bar.progress(done, f"{done:.0%} of the way")
-        if time.monotonic() - looked > PACE:
-            looked = time.monotonic()
-            with preview.container():
-                drafts = (255 * last.images.clip(0, 1)).astype(np.uint8)
-                album([figure([_shown(each, completer.light, "A draft")], "…") for each in drafts])
+    found = stoppable.made(
+        (str(completer.run.path), completer.run.stamp, *asked.key),
+        lambda: completion.answers(completer, asked.question, asked.image, asked.n, asked.seed),
+        lambda _, now: (now.done, f"{min(1.0, now.done):.0%} of the way"), preview,
+        all_of_it=False, name=completer.run.id,
+    )  # fmt: skip
+    return found[-1] if found else None
 
 
 def _shown(image: np.ndarray, light: bool, alt: str, hidden: np.ndarray | None = None) -> str:
@@ -146,7 +111,7 @@ def show_question(asked: Asked, light: bool) -> None:
 
 def results(chosen: list[Completer], asked: Asked) -> None:
     """The answers of each run, and what can be said of them."""
-    judge = _judge(chosen[0])
+    judge = judges.reader(chosen[0].run.config.dataset, chosen[0].classes)
     found: dict[str, Told] = {}
     for completer in chosen:
         st.markdown(f"**{state.plain(look.name_of(completer.run.id))}**  \n{_how(completer)}")
@@ -161,15 +126,6 @@ def results(chosen: list[Completer], asked: Asked) -> None:
     if found:
         _average(list(found.values()))
         _table(found)
-
-
-def _judge(completer: Completer) -> Judge | None:
-    """What reads the answers, where there is one; where it is damaged a sentence, and they go unread."""
-    try:
-        return tours.judge_for(completer.run.config.dataset, completer.classes) if completer.classes else None
-    except UserError as error:
-        st.warning(state.plain(str(error)))
-        return None
 
 
 def _told(completer: Completer, asked: Asked, judge: Judge | None) -> Told | None:
@@ -224,8 +180,8 @@ def _table(found: dict[str, Told]) -> None:
             f"{of.disagreement:.1%}",
             f"{of.error:.4f}",
             "–" if single else f"{of.error_of_average:.4f}",
-            "no p(x)" if ratio is None else f"{ratio:+.1f}",
-            ", ".join(told.reads) or "–",
+            "no likelihood" if ratio is None else f"{ratio:+.1f}",
+            state.plain(", ".join(told.reads)) or "–",
             "–" if told.accepted is None else f"{told.accepted:.0%}",
         ]
     rows = [

@@ -16,6 +16,7 @@ FRAME = 224  # pixels of a frame
 BETWEEN = 6  # frames from a layer to the next
 FINE = 2  # times finer a frame is drawn than it is shown
 QUARTERS = ("upper right", "upper left", "lower left", "lower right")
+CORNERS = {"square": (4, 0), "triangle-up": (3, 0), "diamond": (4, 45)}  # of marks, and the angle they are turned by
 INK = np.array([[255, 255, 255], [150, 198, 226], [1, 115, 181], [9, 34, 68]], float)  # of a heat map, from none to all
 
 
@@ -83,7 +84,10 @@ def _frame(lines: np.ndarray, points: np.ndarray, quarter: np.ndarray) -> np.nda
     for line in _pixels(lines, side):
         draw.line([tuple(point) for point in line], fill="#9a9a9a", width=FINE)
     for (x, y), which in zip(_pixels(points, side), quarter, strict=True):
-        draw.ellipse([x - 3, y - 3, x + 3, y + 3], fill=COLOURS[which])
+        if MARKS[which] == "circle":
+            draw.ellipse([x - 3, y - 3, x + 3, y + 3], fill=COLOURS[which])
+        else:
+            draw.regular_polygon((x, y, 4), *CORNERS[MARKS[which]], fill=COLOURS[which])
     small = sheet.resize((FRAME, FRAME), Image.Resampling.BOX)
     return np.asarray(small).transpose(2, 0, 1)
 

@@ -15,7 +15,6 @@ from app.answers import COVER, WAYS, Asked
 from app.components.pad import pad
 from app.panels import dataset_title
 from app.samples import seed_form
-from app.translate import INKS, KINDS
 from genmodels import completion, data, media
 from genmodels.analysis.completion import question
 from genmodels.completion import Completer, Subject
@@ -131,10 +130,10 @@ def offer() -> None:
 
 def ask(first: Completer) -> Asked | None:
     """The picture, and what of it is hidden; None while there is none. Raises UserError."""
-    given = _picture(first)
+    given = start.picture(first, "complete-pad", "Draw something: then hide a part of it.")
     if given is None:
         return None
-    image, words = given
+    image, _, words = given
     kinds = list(HIDDEN) if len(image) == 3 else [each for each in HIDDEN if each != "colour"]
     kind = st.query_params.get("hidden", "right")
     if kind not in kinds:
@@ -157,28 +156,6 @@ def ask(first: Completer) -> Asked | None:
 
     asked = question(kind, image.shape, None if hole is None else torch.from_numpy(hole))
     return Asked(image, kind, asked, words, int(n), seed)
-
-
-def _picture(first: Completer) -> tuple[np.ndarray, str] | None:
-    """uint8 (C, H, W), as the models read it, and what it is; None while there is none."""
-    kind = start.choose_kind(KINDS)
-    if kind == "test":
-        chosen, words = start.choose_image(first.labels, first.classes)
-        what = "Test image" if first.real else "The dataset is not on this machine: the model's own picture"
-        return np.ascontiguousarray(first.images[chosen]), f"{what} {words}."
-    if kind == "upload":
-        drawn = start.uploaded()
-    else:
-        inks = INKS if len(first.images[0]) == 1 or first.light else start.INKS
-        pen = start.STROKE / first.images.shape[3]
-        drawn = pad("Draw here", key="complete-pad", inks=inks, pen=pen, on_drawn=lambda: start.go(start="drawing"))
-    if drawn is None or drawn.min() == drawn.max():
-        st.info("Choose a picture." if kind == "upload" else "Draw something: then hide a part of it.")
-        return None
-    image = start.as_input(drawn, first)
-    if image.min() == image.max():
-        raise UserError("The picture is blank where the models look, in its middle square: choose another one.")
-    return image, f"Your {'picture' if kind == 'upload' else 'drawing'}, as the models read it."
 
 
 def _painted(seen: np.ndarray) -> np.ndarray | None:

@@ -5,18 +5,13 @@ The address carries `run`, `mode`, `asked` (a class), `seed`, `n`, `steps`, `sam
 """
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from typing import Any
 
 import numpy as np
 import streamlit as st
 
-from app import look, paths, samples, start, state, stoppable, tours
-from app.components.pad import pad
+from app import judges, look, paths, samples, start, state, stoppable
 from app.paths import Tried
-from app.translate import INKS, KINDS
 from genmodels import figures
-from genmodels.analysis.judge import Judge
-from genmodels.config import UserError
 from genmodels.denoising import Denoiser, Moment, Way
 
 TRIES, MOSTLY = 10, 9
@@ -56,19 +51,7 @@ def offer() -> None:
 
 
 def choose_mode() -> str:
-    return _choice("mode", "Mode", MODES, label_visibility="collapsed")
-
-
-def _choice(name: str, title: str, options: Mapping[str, str], **about: Any) -> str:
-    """One of these by its name, in the address; shown as it is called."""
-    asked, widget = st.query_params.get(name), f"denoising-{name}"
-    if asked is not None and asked not in options:
-        st.warning(f"The link asks for {title.lower()} {state.plain(asked[:20])}; there is {' and '.join(options)}.")
-    st.session_state[widget] = asked if asked in options else next(iter(options))
-    return st.segmented_control(
-        title, list(options), required=True, key=widget, format_func=options.__getitem__,
-        on_change=lambda: st.query_params.update({name: st.session_state[widget]}), **about,
-    )  # fmt: skip
+    return start.choice("mode", "Mode", MODES, "noise", label_visibility="collapsed")
 
 
 def form(denoiser: Denoiser, first: Callable[[], float]) -> tuple[float, Way]:
@@ -86,7 +69,7 @@ def form(denoiser: Denoiser, first: Callable[[], float]) -> tuple[float, Way]:
         sampler = offered[0]
         if len(offered) > 1:
             names = {each: each.upper() for each in offered}
-            sampler = _choice("sampler", "Sampler", names, help="DDPM adds fresh noise in each step.")
+            sampler = start.choice("sampler", "Sampler", names, sampler, help="DDPM adds fresh noise in each step.")
         seed = samples.seed_form()
     return number, Way(steps, sampler, 1.0 if label is None else guidance, label, seed)
 
@@ -140,9 +123,13 @@ def sampled(
 ) -> list[Moment] | None:
     """All moments of a path of so many steps; None where it was stopped."""
     return stoppable.made(
-        _key(denoiser, key), path, lambda number, _: (number / total, f"step {number} of {total}"),
-        lambda moment: _preview(moment, denoiser.light), name="all" if LEVELS in key else "",
+        _key(denoiser, key), path, lambda number, _: _told(number, total),
+        lambda moment: _preview(moment, denoiser.light),
     )  # fmt: skip
+
+
+def _told(number: int, total: int) -> tuple[float, str]:
+    return number / total, f"step {number} of {total}"
 
 
 def _key(denoiser: Denoiser, of: tuple[Hashable, ...]) -> Hashable:
@@ -155,16 +142,6 @@ def _preview(moment: Moment, light: bool) -> None:
     paths.pairs(moment.noisy, moment.predicted, light, [str(number + 1) for number in range(len(moment.noisy))])
 
 
-def _judge(denoiser: Denoiser) -> Judge | None:
-    """Who reads what came out; where the judge is damaged a sentence, and nobody reads."""
-    try:
-        classes = denoiser.classes
-        return tours.judge_for(denoiser.run.config.dataset, classes) if len(classes) > 1 else None
-    except UserError as error:
-        st.warning(state.plain(str(error)))
-        return None
-
-
 def from_noise(denoiser: Denoiser) -> None:
     """New images, and how they came out of noise."""
     number, way = form(denoiser, lambda: st.number_input("Images", 1, MOST, 4, key="n", bind="query-params", width=110))
@@ -172,7 +149,8 @@ def from_noise(denoiser: Denoiser) -> None:
     moments = sampled(denoiser, (n, way), lambda: denoiser.from_noise(n, way), way.steps)
     if moments is None:
         return
-    tried = Tried(denoiser, moments, _judge(denoiser), way.label, f"{denoiser.run.id}-{way.seed}")
+    judge = judges.reader(denoiser.run.config.dataset, denoiser.classes)
+    tried = Tried(denoiser, moments, judge, way.label, f"{denoiser.run.id}-{way.seed}")
     paths.results(tried, [])
     st.caption("In each pair: the noise, and the image that came out of it, with the class that it is read as.")
     _kept(tried, {way.label: "the class that was asked for"})
@@ -181,7 +159,7 @@ def from_noise(denoiser: Denoiser) -> None:
 
 def from_picture(denoiser: Denoiser) -> None:
     """A picture noised, and what it comes back as."""
-    given = _given(denoiser)
+    given = start.picture(denoiser, "denoising-pad", "Draw something: after each stroke it is noised anew.")
     if given is None:
         return
     image, label, words = given
@@ -190,7 +168,7 @@ def from_picture(denoiser: Denoiser) -> None:
     moments = sampled(denoiser, (image.tobytes(), level, way), path, steps)
     if moments is None:
         return
-    judge = _judge(denoiser)
+    judge = judges.reader(denoiser.run.config.dataset, denoiser.classes)
     if label is None and judge:
         label = int(judge.probabilities(image[None])[0].argmax())
         words += f" It is read as {denoiser.classes[label]}."
@@ -204,29 +182,6 @@ def from_picture(denoiser: Denoiser) -> None:
 
 def _how_far() -> float:
     return _slider("level", "How far", (0.05, 1.0, 0.05), 0.5, help="The level of noise: at 1 nothing else is left.")
-
-
-def _given(denoiser: Denoiser) -> tuple[np.ndarray, int | None, str] | None:
-    """The picture, uint8 (C, H, W), its class where that is known, and what it is; None while there is none."""
-    kind = start.choose_kind(KINDS)
-    if kind == "test":
-        chosen, words = start.choose_image(denoiser.labels, denoiser.classes)
-        what = "Test image" if denoiser.real else "The dataset is not on this machine: the model's own picture"
-        return denoiser.images[chosen], int(denoiser.labels[chosen]) if denoiser.classes else None, f"{what} {words}."
-    if kind == "upload":
-        picture, words = start.uploaded(), "Your picture, as the model reads it."
-    else:
-        inks = INKS if denoiser.images.shape[1] == 1 or denoiser.light else start.INKS
-        pen = start.STROKE / denoiser.images.shape[3]
-        picture = pad("Draw here", key="denoising-pad", inks=inks, pen=pen, on_drawn=lambda: start.go(start="drawing"))
-        words = "Your drawing, as the model reads it."
-    if picture is None or picture.min() == picture.max():
-        st.info("Choose a picture." if kind == "upload" else "Draw something: after each stroke it is noised anew.")
-        return None
-    image = start.as_input(picture, denoiser)
-    if image.min() == image.max():
-        raise UserError("The picture is blank where the model looks, in its middle square: choose another one.")
-    return image, None, words
 
 
 def _kept(tried: Tried, classes: Mapping[int | None, str]) -> None:
@@ -254,16 +209,28 @@ def lost(tried: Tried, image: np.ndarray, way: Way) -> None:
         return
     st.subheader("Where the class is lost")
     st.write(f"Ten tries from each of {len(LEVELS)} levels of noise: how many keep the class?")
-    key = image.tobytes(), LEVELS, way
-    if not stoppable.memory(_key(denoiser, key)) and st.session_state.get(ASKED) != key:
+    key = _key(denoiser, (image.tobytes(), LEVELS, way))
+    if not stoppable.memory(key) and st.session_state.get(ASKED) != key:
         st.button(
             "Try all levels", icon=":material/query_stats:", on_click=st.session_state.update, args=({ASKED: key},)
         )
         return
-    steps = sum(way.steps_from(level) + 1 for level in LEVELS) - 1
-    moments = sampled(denoiser, key, lambda: denoiser.from_levels(image, LEVELS, TRIES, way), steps)
-    if moments is not None:
-        read = judge.probabilities(np.concatenate([each.predicted for each in moments if each.level == 0])).argmax(1)
+    total = sum(way.steps_from(level) + 1 for level in LEVELS) - 1
+
+    def path() -> Iterator[tuple[list[np.ndarray], Moment]]:
+        """What came back so far, and where it is now: of all the moments there may be far too many to keep."""
+        back: list[np.ndarray] = []
+        for moment in denoiser.from_levels(image, LEVELS, TRIES, way):
+            if moment.level == 0:
+                back.append(moment.predicted)
+            yield back, moment
+
+    found = stoppable.made(
+        key, path, lambda number, _: _told(number, total), lambda now: _preview(now[1], denoiser.light),
+        all_of_it=False, name="all",
+    )  # fmt: skip
+    if found:
+        read = judge.probabilities(np.concatenate(found[-1][0])).argmax(1)
         _kept_curve((read == label).reshape(len(LEVELS), TRIES).sum(1), 1 / len(denoiser.classes))
 
 

@@ -1,7 +1,8 @@
-"""A flow that is fitted while one looks: progress, the curve so far, and a button that stops it."""
+"""What is seen of a flow while it is fitted: how far it is, and the likelihood of held-out points over the steps."""
 
-from collections.abc import Callable, Generator
-from typing import Any, TypeVar
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
+from operator import add
 
 import numpy as np
 import streamlit as st
@@ -9,38 +10,18 @@ import streamlit as st
 from genmodels import figures
 from genmodels.analysis.density import Progress
 
-T = TypeVar("T")
+
+def growing(path: Iterable[Progress]) -> Iterator[list[Progress]]:
+    """All words of progress so far, after each."""
+    return accumulate(([now] for now in path), add)
 
 
-def watched(
-    path: Generator[Progress, None, T], words: str, stop: Callable[[], Any] = lambda: None, key: str = "fitting"
-) -> T:
-    """Go to the end of it, on one thread, which is given back between two looks; what it returns.
-
-    A press on Stop ends this run of the script at the next word of progress, and the work with it. Raises UserError.
-    """
-    from genmodels.stepping import one_thread
-
-    place, seen = st.empty(), list[Progress]()
-    with place.container():
-        with st.container(horizontal=True, vertical_alignment="center"):
-            bar = st.progress(0.0, words)
-            st.button("Stop", icon=":material/stop:", on_click=stop, key=f"{key}-stop")
-        chart = st.empty()
-    while True:
-        try:
-            with one_thread():
-                seen.append(next(path))
-        except StopIteration as end:
-            place.empty()
-            return end.value
-        now = seen[-1]
-        bar.progress(now.share, f"{words}: step {now.step:,}, {now.held_out:.2f} nats a held-out point")
-        with chart.container():
-            curve(seen, f"{key}-live")
+def tell(_: int, seen: list[Progress]) -> tuple[float, str]:
+    """The share that is done, and words for it."""
+    return seen[-1].share, f"step {seen[-1].step:,}, {seen[-1].held_out:.2f} nats a held-out point"
 
 
-def curve(seen: list[Progress], key: str) -> None:
+def curve(seen: list[Progress], key: str = "fitting") -> None:
     """Mean log-likelihood of the held-out points over the steps."""
     lines = {"held out": (np.array([each.step for each in seen]), np.array([each.held_out for each in seen]))}
     drawn = figures.live_curves(lines, height=180)

@@ -3,22 +3,28 @@
 The address carries `set`, `layers`, `hidden`, `seed`, `train` once it was asked for, and the `layer` that is shown.
 """
 
-from collections.abc import Generator
-from typing import Any, NamedTuple
+import copy
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import streamlit as st
 
-from app import bending, fitting
+from app import bending, fitting, stoppable
 from app.components.player import Film, player, sheet_of
 from app.pictures import DOWNLOAD
 from app.start import SEEDS, choice, forget
 from genmodels import media, toys
 from genmodels.analysis.density import Points, Progress, fit, gaussian, mean_log_prob, new_flow
-from genmodels.analysis.transitions import Meter, Stops, Tour, jumps
+from genmodels.analysis.transitions import Stops, Tour
 
-TAUGHT, HELD_OUT = 5000, 3000  # points
-STEPS = 1000
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from genmodels.couplings import CouplingFlow
+
+TAUGHT, HELD_OUT = 20_000, 3000  # points
+STEPS, BATCH, RATE = 1500, 512, 5e-3  # of so many points none is learned by heart: all steps are made
 STALE = ("train", "layer")  # what another choice makes void
 PACE = 12  # frames a second
 FORMULA = r"""
@@ -45,6 +51,16 @@ class Asked(NamedTuple):
     seed: int
 
 
+class Trained(NamedTuple):
+    """A flow as far as it has come. taught, held_out: points that it learns from, and others, (N, 2). seen: how it
+    came, the last of it at its end."""
+
+    flow: "CouplingFlow"
+    taught: "Tensor"
+    held_out: "Tensor"
+    seen: list[Progress]
+
+
 class Learned(NamedTuple):
     """data: points that nothing was learned from, (N, 2). held_out: their mean log-likelihood under the flow, normal:
     under the likeliest normal distribution, nats. integral: of the density over the plane. curve: how it came."""
@@ -62,7 +78,7 @@ def form() -> Asked:
     changed: dict[str, Any] = {"on_change": forget, "args": STALE}
     name = choice("set", "Points", toys.TITLES, "moons", STALE)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        layers = st.number_input("Layers", 1, 16, 8, key="layers", bind="query-params", width=130, **changed)
+        layers = st.number_input("Layers", 1, 16, 12, key="layers", bind="query-params", width=130, **changed)
         hidden = st.number_input(
             "Neurons", 4, 128, 64, key="hidden", bind="query-params", width=130, **changed,
             help="In each of the two hidden layers of a coupling's network.",
@@ -76,36 +92,41 @@ def form() -> Asked:
 
 
 def learned(asked: Asked) -> Learned | None:
-    """From memory, or trained now where that was asked for; None where it was not. Raises UserError."""
-    kept = _memory(asked)
-    if not kept and "train" not in st.query_params:
+    """From memory, or trained now where that was asked for, as far as it came; None before. Raises UserError."""
+    if "train" not in st.query_params and not stoppable.memory(asked):
         st.altair_chart(
             bending.scatter(toys.points(asked.name, 1000, asked.seed).numpy()), width="content",
             alt=f"The points: {toys.TITLES[asked.name].lower()}",
         )  # fmt: skip
         st.info("These are the points. Press Train: in some seconds a flow learns to make more of them out of noise.")
         return None
-    if not kept:
-        kept.append(fitting.watched(_learn(asked), "Training", lambda: forget("train"), "flow"))
-    return kept[0]
+    stoppable.made(
+        asked, lambda: _training(asked), lambda number, now: fitting.tell(number, now.seen),
+        lambda now: fitting.curve(now.seen), all_of_it=False,
+    )  # fmt: skip
+    found: Trained | None = stoppable.last(asked)
+    return _looked_at(asked, found.seen[-1].step, found) if found else None
 
 
-@st.cache_resource(show_spinner=False, max_entries=16)
-def _memory(asked: Asked) -> list[Learned]:
-    """What was learned, for all visitors; empty until it is there."""
-    return []
-
-
-def _learn(asked: Asked) -> Generator[Progress, None, Learned]:
+def _training(asked: Asked) -> Iterator[Trained]:
     points = toys.points(asked.name, TAUGHT + HELD_OUT, asked.seed)
     taught, others = points[:TAUGHT], points[TAUGHT:]
-    flow, seen = new_flow(taught, asked.layers, asked.hidden, asked.seed), list[Progress]()
-    for now in fit(flow, Points(taught), others, steps=STEPS, batch=512, rate=3e-3, seed=asked.seed):
-        seen.append(now)
-        yield now
-    normal = float(gaussian(taught).log_prob(others.double()).mean())
-    bent = toys.bending(flow, seed=asked.seed)
-    return Learned(bent, others[:1000].numpy(), mean_log_prob(flow, others), normal, toys.integral(flow), seen)
+    flow = new_flow(taught, asked.layers, asked.hidden, asked.seed)
+    path = fit(flow, Points(taught), others, steps=STEPS, batch=BATCH, rate=RATE, seed=asked.seed, patience=STEPS)
+    for seen in fitting.growing(path):
+        yield Trained(copy.deepcopy(flow), taught, others, seen)  # after a stop the flow itself learns a while longer
+
+
+@st.cache_resource(show_spinner="Bending the plane", max_entries=16)
+def _looked_at(asked: Asked, step: int, _found: Trained) -> Learned:
+    """What is shown of a flow after so many steps."""
+    from genmodels.stepping import one_thread
+
+    flow, taught, others, seen = _found
+    with one_thread():
+        bent = toys.bending(flow, seed=asked.seed)
+        normal = float(gaussian(taught).log_prob(others.double()).mean())
+        return Learned(bent, others[:1000].numpy(), mean_log_prob(flow, others), normal, toys.integral(flow), seen)
 
 
 def show(found: Learned, asked: Asked) -> None:
@@ -115,10 +136,11 @@ def show(found: Learned, asked: Asked) -> None:
         st.metric("Integral over the plane", f"{found.integral:.3f}", help="The density summed from -6 to 6 both ways.")
         st.metric("Held-out log-likelihood", f"{found.held_out:.2f} nats")
         st.metric("The best Gaussian's", f"{found.normal:.2f} nats")
+    gain = found.held_out - found.normal
     st.caption(
-        f"Points that it did not learn from are {found.held_out - found.normal:.2f} nats likelier under the flow than "
-        "under the normal distribution that fits best. A density must be worth 1 in all: this one is, before rounding "
-        f"{found.integral:.5f}."
+        f"Points that it did not learn from are {abs(gain):.2f} nats {'likelier' if gain > 0 else 'less likely'} under "
+        "the flow than under the normal distribution that fits best. A density must sum to 1 over the plane: this one "
+        f"sums to {found.integral:.5f}."
     )
     st.subheader("Data beside samples")
     with st.container(horizontal=True):
@@ -161,15 +183,12 @@ def _layers(found: Learned) -> None:
 
 def _film(found: Learned, asked: Asked) -> None:
     st.subheader("The bending as a film")
-    frames, belongs = _frames(asked, found.bent), bending.layers_of(found.bent)
+    frames, belongs = _frames(asked, found.curve[-1].step, found.bent), bending.layers_of(found.bent)
     last = len(found.bent.points) - 1
     names = ("noise", *(f"layer {number}" for number in range(1, last + 1)))
     stops = Stops(np.zeros((last + 1, 2)), np.zeros(last + 1, int), names)
     tour = Tour(np.zeros((len(frames), 2), np.float32), belongs, np.ones(len(frames), bool), stops, ())
-    caption = "Change of a pixel since the frame before"
-    meter = Meter(None, np.zeros(0, int), jumps(frames))
-    title, side = toys.TITLES[asked.name], bending.FRAME
-    _watch(Film(title, sheet_of(frames), side, side, meter, f"{caption}, over the frames", caption), tour)
+    _watch(Film(toys.TITLES[asked.name], sheet_of(frames), bending.FRAME, bending.FRAME, None), tour)
     st.download_button(
         "GIF", lambda: media.gif(frames, 1 / PACE), f"flow-{asked.name}.gif", "image/gif", icon=DOWNLOAD,
         on_click="ignore",
@@ -182,5 +201,5 @@ def _watch(film: Film, tour: Tour) -> None:
 
 
 @st.cache_data(show_spinner="Drawing the film", max_entries=8)
-def _frames(asked: Asked, _bent: toys.Bending) -> np.ndarray:
+def _frames(asked: Asked, step: int, _bent: toys.Bending) -> np.ndarray:
     return bending.film(_bent)

@@ -39,7 +39,7 @@ LOOKS: dict[str, tuple[str, str, *tuple[set[str], ...]]] = {
     "samples": ("Samples", ":material/auto_awesome:", {"sample"}),
     "denoising": ("Denoising", ":material/blur_on:", {"denoise_path"}),
     "translate": ("Translate", ":material/translate:", {"translate"}),
-    "complete": ("Complete", ":material/extension:", {"denoise_path"}, {"log_likelihood", "decode"}),
+    "complete": ("Complete", ":material/extension:", {"denoise_path"}, {"log_likelihood", "decode"}, {"translate"}),
 }
 NAT = "A nat is the natural unit of information: 1 nat = 1.44 bits."
 LATEST = -1  # on the time slider: the newest pictures, whatever their step
@@ -202,11 +202,13 @@ def links(run: Run) -> None:
     """The pages of this app that look inside such a run, once it has weights."""
     if wrong_weights(run):
         return
+    from genmodels.completion import way_of  # of those that translate, some have learned to complete
+
     able = set(FAMILIES[run.config.family].abilities)
     with st.container(horizontal=True):
         for page, (label, icon, *ways) in LOOKS.items():
             with contextlib.suppress(StreamlitPageNotFoundError):
-                if any(needs <= able for needs in ways):
+                if any(needs <= able for needs in ways) and (page != "complete" or way_of(run)):
                     st.page_link(page_file(page), label=label, icon=icon, query_params={"run": run.id})
 
 

@@ -92,7 +92,7 @@ def _film(tried: Tried, which: int, noisy: np.ndarray, predicted: np.ndarray) ->
     count, (height, width) = len(moments), noisy.shape[2:]
     expected = np.stack([each.predicted[which] for each in moments])
     probabilities = judge.probabilities(expected) if judge else None
-    ends = np.zeros(2, int) if probabilities is None else probabilities[[0, -1]].argmax(1)
+    ends = np.full(2, 0 if probabilities is None else probabilities[-1].argmax())  # it begins as nothing
     stops = transitions.Stops(np.zeros((2, 1)), ends, ("noise", "image"))
     moving = np.ones(count, bool)
     tour = transitions.Tour(np.zeros((count, 1), np.float32), np.zeros(count, int), moving, stops, ())

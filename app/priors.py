@@ -3,25 +3,26 @@
 The flow is kept with the run as prior.safetensors, like its t-SNE maps.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import streamlit as st
 
-from app import fitting, maps, state
+from app import fitting, maps, state, stoppable
 from app.start import choice
 from genmodels.config import UserError
 from genmodels.data import Dataset
+from genmodels.exchange import PRIOR
 from genmodels.families import FAMILIES
 from genmodels.runs import Run
 
 if TYPE_CHECKING:
+    from genmodels.analysis.density import Progress
     from genmodels.analysis.learned_prior import LearnedPrior
 
 NORMAL, FLOW = "normal", "flow"
-FILE = "prior.safetensors"
 
 
 def needs_one(run: Run) -> bool:
@@ -30,13 +31,14 @@ def needs_one(run: Run) -> bool:
 
 
 def able(run: Run) -> bool:
-    """Whether a flow can learn where its codes lie. Raises UserError."""
+    """Whether a flow can learn where its codes lie: of a family whose codes are noise it is known. Raises UserError."""
     if not {"encode", "decode"} <= set(FAMILIES[run.config.family].abilities):
         return False
     from genmodels.analysis.learned_prior import LARGEST
     from genmodels.families.contract import latent_size
 
-    return 2 <= latent_size(run.model) <= LARGEST
+    model: Any = run.model
+    return not hasattr(model, "latent_size") and 2 <= latent_size(model) <= LARGEST
 
 
 def choose(run: Run) -> str:
@@ -73,7 +75,7 @@ def ready(run: Run, prior: str, dataset: Callable[[Run], Dataset | None]) -> boo
 def learned(run: Run) -> "LearnedPrior | None":
     """The flow of this run as it is now; None where there is none. Raises UserError."""
     keeper = maps.keeper_of(run)
-    return _opened(str(keeper.path / FILE), str(run.path), run.stamp, keeper.changed(FILE))
+    return _opened(str(keeper.path / PRIOR), str(run.path), run.stamp, keeper.changed(PRIOR))
 
 
 @st.cache_resource(show_spinner=False, max_entries=16)
@@ -134,6 +136,11 @@ def _learn(run: Run, loaded: Dataset) -> None:
     model: Any = run.model
     with st.spinner("Encoding the training images"), one_thread():
         points = codes_of(model, loaded.images[loaded.span("train")])
-    found = fitting.watched(learn(points), "Learning where the codes lie", key="prior")
-    save(found, maps.keeper_of(run).path / FILE, run.stamp)
+    found: list[LearnedPrior] = []
+
+    def path() -> Iterator["Progress"]:
+        found.append((yield from learn(points)))
+
+    stoppable.watched(fitting.growing(path()), fitting.tell, fitting.curve, name="prior")
+    save(found[0], maps.keeper_of(run).path / PRIOR, run.stamp)
     st.rerun()

@@ -1,5 +1,5 @@
-"""Where one starts from on the pages Perturbation and Translate: a test image, a sample, a centroid, a drawing or an
-upload.
+"""Where one starts from on the pages that ask for a picture or a code: a test image, a sample, a centroid, a drawing
+or an upload.
 
 The address is the truth: `start`, with `image`, `seed`, `class` or `code`. Widgets are set from it and write to it.
 """
@@ -29,11 +29,13 @@ KINDS = {
     "drawing": "Drawing",
     "upload": "Upload",
 }
+PICTURES = {"test": "Test image", "upload": "Upload", "drawing": "Drawing"}
 OWN = ("image", "seed", "class", "code")  # what else of the address says where one starts
 MOVED = ("z", "along")  # what says how far one went from there
 SEEDS = 2**31 - 1
 FARTHEST = 1000.0  # a number in a link beyond this is none that a slider gave
 STROKE = 1.5  # pixels of a tiny image that a stroke is wide at least
+BLACK_AND_WHITE = ("#000000", "#ffffff")  # white rubs out
 # For models of colour pictures.
 INKS = ("#000000", "#ffffff", "#d62728", "#ff9f1c", "#f4d35e", "#2a9d4b", "#1f77b4", "#7b4fb5", "#8d5a3b", "#e8b796")
 NOT_HERE = " The dataset is not on this machine, so the model's own copies stand in for its test images."
@@ -214,11 +216,38 @@ def uploaded() -> np.ndarray | None:
     return np.asarray(image.convert("RGB"))
 
 
-def _encoded(inside: Inside, picture: np.ndarray, words: str) -> Start:
-    """uint8 (H, W, 3), dark on light as people draw. The code goes into the address: a link cannot hold the picture."""
-    image = as_input(picture, inside)
+def picture(seen: Denoiser | Completer, key: str, otherwise: str) -> tuple[np.ndarray, int | None, str] | None:
+    """One test image, a drawing or an upload: uint8 (C, H, W), as the model reads it, its class where that is known,
+    and what it is; None while there is none. otherwise: said while the paper is blank. Raises UserError."""
+    kind = choose_kind(PICTURES)
+    if kind == "test":
+        chosen, words = choose_image(seen.labels, seen.classes)
+        what = "Test image" if seen.real else "The dataset is not on this machine: the model's own picture"
+        return seen.images[chosen], int(seen.labels[chosen]) if seen.classes else None, f"{what} {words}."
+    if kind == "upload":
+        given = uploaded()
+    else:
+        channels, side, _ = seen.images.shape[1:]
+        inks = BLACK_AND_WHITE if channels == 1 or seen.light else INKS
+        given = pad("Draw here", key=key, inks=inks, pen=STROKE / side, on_drawn=lambda: go(start="drawing"))
+    if given is None or given.min() == given.max():
+        st.info("Choose a picture." if kind == "upload" else otherwise)
+        return None
+    what = "Your picture" if kind == "upload" else "Your drawing"
+    return _read(seen, given, what), None, f"{what}, as the model reads it."
+
+
+def _read(seen: Inside | Denoiser | Completer, given: np.ndarray, words: str) -> np.ndarray:
+    """As `as_input`. Raises UserError where nothing is left of it."""
+    image = as_input(given, seen)
     if image.min() == image.max():
         raise UserError(f"{words} is blank where the model looks, in its middle square: choose another one.")
+    return image
+
+
+def _encoded(inside: Inside, picture: np.ndarray, words: str) -> Start:
+    """uint8 (H, W, 3), dark on light as people draw. The code goes into the address: a link cannot hold the picture."""
+    image = _read(inside, picture, words)
     code = inside.encode(image[None])[0]
     if not np.isfinite(code).all():
         raise UserError("The model gives no number for this picture: try another one.")

@@ -26,12 +26,10 @@ def go(page: str, **query: str) -> NoReturn:
 
 def data_changed(**query: str) -> NoReturn:
     """Open the Data page after a set came or went: another one of its name may have been looked at."""
-    from genmodels import denoising, inside, translation
+    from genmodels import opening
 
     st.cache_data.clear()
-    inside.forget_all()
-    translation.forget_all()
-    denoising.forget_all()
+    opening.forget_all()
     go("data", **query)
 
 

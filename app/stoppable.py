@@ -9,14 +9,15 @@ import streamlit as st
 from app.plan import duration
 
 AGAIN = 0.2  # seconds between two looks at what is being made
-STOPPED, LAST = "stoppable-stopped", "stoppable-last"  # what was stopped, and where
+STOPPED = "stoppable-stopped"  # each that was stopped, and where: the number of the step and what it made
 Made = TypeVar("Made")
+Tell = Callable[[int, Made], tuple[float, str]]
 
 
 def made(
     key: Hashable,
     steps: Callable[[], Iterator[Made]],
-    tell: Callable[[int, Made], tuple[float, str]],
+    tell: Tell[Made],
     preview: Callable[[Made], None],
     *,
     all_of_it: bool = True,
@@ -28,45 +29,51 @@ def made(
     number of a step, from 0, and what it made to the share that is done and words for it, "step 3 of 50". preview draws
     it meanwhile. all_of_it: else the last is kept alone. name: tells two of them on one page apart.
     """
-    kept = memory(key)
-    if not kept and st.session_state.get(STOPPED) == key:
-        if (last := st.session_state.get(LAST)) is not None:
-            st.info(f"Stopped at {tell(*last)[1]}.")
-            preview(last[1])
-        st.button(
-            "Start again", icon=":material/replay:", key=f"again-{name}", on_click=st.session_state.pop,
-            args=(STOPPED, None),
-        )  # fmt: skip
+    kept, stopped = memory(key), st.session_state.setdefault(STOPPED, {})
+    if not kept and key in stopped:
+        if at := stopped[key]:
+            st.info(f"Stopped at {tell(*at)[1]}.")
+            preview(at[1])
+        st.button("Start again", icon=":material/replay:", key=f"again-{name}", on_click=stopped.pop, args=(key, None))
         return None
     if not kept:
         place = st.empty()
         with place.container():
-            found = _watched(key, steps(), tell, preview, name)
+            found = watched(
+                steps(), tell, preview, lambda at: stopped.update({key: at}), all_of_it=all_of_it, name=name
+            )
         place.empty()
-        kept[:] = found if all_of_it else found[-1:]
+        kept[:] = found
     return kept
 
 
-@st.cache_resource(show_spinner=False, max_entries=64)
+def last(key: Hashable) -> Any:
+    """What was made last: the end of it, or where it was stopped; None where nothing was."""
+    at = st.session_state.get(STOPPED, {}).get(key)
+    return kept[-1] if (kept := memory(key)) else at and at[1]
+
+
+@st.cache_resource(show_spinner=False, max_entries=32)
 def memory(key: Hashable) -> list[Any]:
     """What was made, for all visitors; empty until it is there as a whole."""
     return []
 
 
-def _watched(
-    key: Hashable, steps: Iterator[Made], tell: Callable[[int, Made], tuple[float, str]],
-    preview: Callable[[Made], None], name: str,
+def watched(
+    steps: Iterator[Made], tell: Tell[Made], preview: Callable[[Made], None],
+    stop: Callable[[tuple[int, Made] | None], Any] = lambda _: None, *, all_of_it: bool = True, name: str = "",
 ) -> list[Made]:  # fmt: skip
-    st.session_state.pop(LAST, None)
+    """What the steps made, with progress and a button that ends the script, and the work with it. stop hears where."""
+    at: list[tuple[int, Made]] = []  # not in the session: the script may end at any word to that, before it is heard
     with st.container(horizontal=True, vertical_alignment="center"):
         bar = st.progress(0.0, "The first step")
-        st.button(
-            "Stop", icon=":material/stop:", key=f"stop-{name}", on_click=st.session_state.update, args=({STOPPED: key},)
-        )
+        st.button("Stop", icon=":material/stop:", key=f"stop-{name}", on_click=lambda: stop(at[0] if at else None))
     place, found, began, looked = st.empty(), list[Made](), time.monotonic(), 0.0
     for number, each in enumerate(alone(steps)):
+        if not all_of_it:
+            found.clear()
         found.append(each)
-        st.session_state[LAST] = number, each
+        at[:] = [(number, each)]
         if (now := time.monotonic()) - looked > AGAIN:  # more often a browser would not keep up
             share, words = tell(number, each)
             left = f", {duration((now - began) * (1 - share) / share)} left" if share > 0 else ""

@@ -6,11 +6,11 @@ from typing import NamedTuple
 import numpy as np
 import streamlit as st
 
-from app import look, panels, pictures, settings, state, steering
+from app import judges, look, panels, pictures, settings, state, steering
 from app.components.player import Film, player, sheet_of
-from genmodels import data, figures, media
+from genmodels import figures, media
 from genmodels.analysis import transitions
-from genmodels.analysis.judge import Judge, judge_of, train_judge
+from genmodels.analysis.judge import Judge
 from genmodels.analysis.transitions import Meter, Plan, Stops, Tour
 from genmodels.config import UserError
 from genmodels.inside import Inside, open_inside
@@ -173,12 +173,12 @@ def _image_number(key: str, label: str, usual: int, last: int) -> int:
 
 def taken(inside: Inside, other: Inside | None, stops_of: Callable[[Inside], Stops], plan: Plan) -> list[Take]:
     """The same tour through one run or two, decoded and measured. Raises UserError."""
-    found, judges = [], {}
+    found, known = [], {}
     for letter, each in [("A", inside), ("B", other)] if other else [("", inside)]:
         name = each.run.config.dataset
-        if name not in judges:
-            judges[name] = judge_for(name, each.classes)
-        found.append(_take(letter, each, judges[name], transitions.tour(stops_of(each), plan, each.spread[0])))
+        if name not in known:
+            known[name] = judges.judge_for(name, each.classes)
+        found.append(_take(letter, each, known[name], transitions.tour(stops_of(each), plan, each.spread[0])))
     return found
 
 
@@ -195,15 +195,20 @@ def _take(letter: str, inside: Inside, judge: Judge | None, tour: Tour) -> Take:
 
 
 def _decoded(inside: Inside, tour: Tour) -> np.ndarray:
-    """The frames, each that holds still decoded once; with a bar where it takes long. -> uint8 (F, C, H, W)."""
-    codes, bar, found = tour.codes[tour.moving], st.empty(), []
-    together = IN_STEPS if inside.in_steps else len(codes)
-    for done in range(0, len(codes), together):
-        if inside.in_steps:
-            bar.progress(done / len(codes), f"Making {len(codes)} frames out of noise in steps: {done} are ready")
-        found.append(inside.decode(codes[done : done + together]))
+    """The frames, each that holds still decoded once. -> uint8 (F, C, H, W)."""
+    codes = tour.codes[tour.moving]
+    return decoded(lambda part: inside.decode(codes[part]), len(codes), inside.in_steps)[numbers(tour) - 1]
+
+
+def decoded(decode: Callable[[slice], np.ndarray], count: int, in_steps: bool) -> np.ndarray:
+    """So many frames, all at once; where each takes many steps part by part, with a bar. -> uint8 (count, C, H, W)."""
+    bar, found, together = st.empty(), [], IN_STEPS if in_steps else count
+    for done in range(0, count, together):
+        if in_steps:
+            bar.progress(done / count, f"Making {count} frames out of noise in steps: {done} are ready")
+        found.append(decode(slice(done, done + together)))
     bar.empty()
-    return np.concatenate(found)[numbers(tour) - 1]
+    return np.concatenate(found)
 
 
 def in_noise(inside: Inside) -> str:
@@ -232,23 +237,6 @@ def _radius(run: str, made: int, _means: np.ndarray) -> float:
 def _kept(run: str, made: int, codes: bytes, eyes: str, within: float) -> dict[str, tuple[np.ndarray, bytes, Meter]]:
     """Filled by who first asks: a function whose value is kept cannot move a bar."""
     return {}
-
-
-def judge_for(name: str, classes: tuple[str, ...]) -> Judge | None:
-    """The judge of a dataset; where there is none yet, a button that trains one. Raises UserError."""
-    if len(classes) < 2:
-        st.caption("This dataset has no classes, so the meter counts real images near and pixel jumps only.")
-        return None
-    if (judge := judge_of(name, classes)) or not data.is_present(name):
-        if not judge:
-            st.caption("There is no judge for this dataset, and the dataset is not on this machine to train one on.")
-        return judge
-    st.info("No judge was trained for this dataset as it is now, so the meter cannot say what a frame reads as.")
-    if st.button("Train a judge", icon=":material/gavel:", key=f"judge-{name}", help="Once, in about half a minute."):
-        bar = st.progress(0.0, "Reading the images")
-        train_judge(name, report=lambda share, text: bar.progress(min(1.0, share), text))
-        st.rerun()
-    return None
 
 
 def about_judge(takes: Sequence[Take]) -> None:

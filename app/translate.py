@@ -18,7 +18,6 @@ from genmodels.config import UserError
 from genmodels.media import as_people_write, png, stacked
 from genmodels.translation import BACK, FORWARD, Kind, Translator, names
 
-KINDS = {"test": "Test image", "upload": "Upload", "drawing": "Drawing"}
 SIDE = 168  # CSS pixels of an image at most: two beside each other on a phone
 CELL = 56  # of one in the batch
 COLUMNS = 5  # of the batch: with their labels, what a phone has room for
@@ -28,7 +27,6 @@ MOST = 60  # images of a batch
 MADE = ("Translation", "And back again")
 KEPT = " The dataset is not on this machine: these few are kept with the run."
 STAND_IN = " The dataset is not on this machine, so pictures of the model's own making stand in for its test images."
-INKS = ("#000000", "#ffffff")
 # How an upload is made an input, by what the run learned from.
 FIRST = {
     "edges": "Take its edges first",
@@ -109,7 +107,7 @@ def choose_direction(translator: Translator) -> str:
 def one(translator: Translator, direction: str) -> None:
     """An input and what becomes of it."""
     own = {"test": "Model's picture"} if translator.kinds[direction].made else {}
-    kind = start.choose_kind(KINDS | own)
+    kind = start.choose_kind(start.PICTURES | own)
     if kind == "drawing":
         st.fragment(draw)(translator, direction)
         return
@@ -189,7 +187,7 @@ def draw(translator: Translator, direction: str) -> None:
     if depth == 3:
         told.append("Drawings are grey: the same in all three colour channels.")
     st.caption(" ".join(told) + " White ink rubs out.")
-    pad("Draw here", key="translate-pad", inks=INKS, pen=(LINE if lines else STROKE) / side, live=live)
+    pad("Draw here", key="translate-pad", inks=start.BLACK_AND_WHITE, pen=(LINE if lines else STROKE) / side, live=live)
 
 
 def batch(translator: Translator, direction: str) -> None:

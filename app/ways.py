@@ -6,18 +6,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import streamlit as st
 
-from app import look, panels, priors, state
+from app import judges, look, panels, priors, state, tours
 from app.components.player import Film, player, sheet_of
 from app.pictures import DOWNLOAD
 from app.samples import Shown, abilities, opened
 from app.start import whole
 from genmodels import media
 from genmodels.analysis import transitions
-from genmodels.config import UserError
-from genmodels.runs import RunConfig
 
 if TYPE_CHECKING:
-    from genmodels.analysis.judge import Judge
+    pass
 
 SIDE = 112  # pixels of a frame in a file, about
 IDEA = r"""
@@ -48,7 +46,7 @@ def way(shown: Shown) -> None:
     st.subheader("From one sample to another")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         first, second = (_end(shown, *each) for each in (("first", "From", 0), ("second", "To", 1)))
-        plan, pace = _plan()
+        plan, pace = _plan("denoise_path" in abilities(run))
     model: Any = opened(str(run.path), run.stamp).model
     z = noise(asked.n, latent_size(model), asked.seed, asked.threshold or WHOLE)
     ends = [first, second]
@@ -56,15 +54,16 @@ def way(shown: Shown) -> None:
     _film(shown, z[[each % asked.n for each in ends]], labels, ends, plan, pace)
 
 
-def _plan() -> tuple[transitions.Plan, int]:
-    """How it goes, and frames a second; all of it in the address."""
+def _plan(in_steps: bool) -> tuple[transitions.Plan, int]:
+    """How it goes, and frames a second; all of it in the address. in_steps: a frame takes long."""
     with st.popover("Path", icon=":material/tune:"):
         path: transitions.Path = st.segmented_control(
             "Path", ["spherical", "straight"], default="spherical", required=True, key="path", bind="query-params",
             help="Straight cuts through the middle of the noise, where there is hardly ever any.",
         )  # fmt: skip
-        frames = st.slider("Frames", 2, 240, 60, key="frames", bind="query-params")
-        pace = st.slider("Frames a second", 2, 50, 20, key="pace", bind="query-params")
+        most, usual = (3 * tours.IN_STEPS, tours.IN_STEPS) if in_steps else (240, 60)
+        frames = st.slider("Frames", 2, most, usual, key="frames", bind="query-params")
+        pace = st.slider("Frames a second", 2, 50, 5 if in_steps else 20, key="pace", bind="query-params")
     return transitions.Plan(frames, path=path), pace
 
 
@@ -87,10 +86,10 @@ def _film(
 ) -> None:
     run, classes = shown.run, shown.run.config.classes
     frames_of = None if labels is None else tuple(labels[i >= plan.frames / 2] for i in range(plan.frames))
-    judge = _judge(run.config)
+    judge = judges.reader(run.config.dataset, classes)
     stops = transitions.Stops(z, np.zeros(2, int), tuple(shown.names[each] for each in ends))
     tour = transitions.tour(stops, plan, np.zeros(z.shape[1]))
-    frames = _frames(str(run.path), run.stamp, tour.codes, frames_of, shown.asked.prior)
+    frames = _frames(shown, tour.codes, frames_of)
     probabilities = judge.probabilities(frames) if judge else None
     if probabilities is not None:
         read = labels or probabilities[[0, -1]].argmax(1)
@@ -114,29 +113,34 @@ def _film(
     _film_downloads(as_seen, f"way-{run.id}-{'-'.join(str(each + 1) for each in ends)}", pace)
 
 
-def _judge(config: RunConfig) -> "Judge | None":
-    """What reads the frames, where there is one; where it is damaged a sentence, and the film goes without."""
-    from genmodels.analysis.judge import judge_of
-
-    try:
-        return judge_of(config.dataset, config.classes) if len(config.classes) > 1 else None
-    except UserError as error:
-        st.warning(state.plain(str(error)))
-        return None
-
-
 @st.fragment
 def _watch(film: Film, tour: transitions.Tour, classes: Sequence[str], pace: int) -> None:
     player([film], tour, classes, np.arange(1, len(tour.codes) + 1), key="way", pace=pace)
 
 
-@st.cache_data(show_spinner=False, max_entries=8)
-def _frames(path: str, made: int, noise: np.ndarray, labels: tuple[int, ...] | None, prior: str) -> np.ndarray:
-    from genmodels.analysis.sampling import decoded
+def _frames(shown: Shown, noise: np.ndarray, labels: tuple[int, ...] | None) -> np.ndarray:
+    """From memory where they were made before. -> uint8 (F, C, H, W)."""
+    from genmodels.analysis import sampling
 
-    run = opened(path, made)
-    codes_from = priors.codes_from(run, prior)
-    return decoded(run.model, codes_from(noise) if codes_from else noise, labels)
+    path, stamp, prior = str(shown.run.path), shown.run.stamp, shown.asked.prior
+    kept = _kept(path, stamp, noise.tobytes(), labels, prior)
+    if not kept:
+        run = opened(path, stamp)
+        codes_from = priors.codes_from(run, prior)
+        codes = codes_from(noise) if codes_from else noise
+        kept.append(
+            tours.decoded(
+                lambda part: sampling.decoded(run.model, codes[part], labels and labels[part]), len(codes),
+                "denoise_path" in abilities(run),
+            )
+        )  # fmt: skip
+    return kept[0]
+
+
+@st.cache_resource(show_spinner=False, max_entries=8)
+def _kept(path: str, made: int, noise: bytes, labels: tuple[int, ...] | None, prior: str) -> list[np.ndarray]:
+    """Filled by who first asks: a function whose value is kept cannot move a bar."""
+    return []
 
 
 def _film_downloads(frames: np.ndarray, name: str, pace: int) -> None:

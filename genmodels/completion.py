@@ -12,6 +12,7 @@ from genmodels import data
 from genmodels.analysis import completion
 from genmodels.analysis.completion import Measured, Question
 from genmodels.analysis.metrics import importance_sampled_nll
+from genmodels.analysis.sampling import finite
 from genmodels.analysis.snapshot import to_bytes
 from genmodels.config import UserError
 from genmodels.data import pairs
@@ -133,9 +134,7 @@ def answers(completer: Completer, asked: Question, image: np.ndarray, n: int, se
 
 
 def _checked(draft: completion.Draft) -> Answers:
-    if not draft.images.isfinite().all():
-        raise UserError("This run makes images that are not numbers, so there is nothing to look at: train it again.")
-    return Answers(draft.done, draft.images.float().numpy(), draft.accepted)
+    return Answers(draft.done, finite(draft.images).float().numpy(), draft.accepted)
 
 
 def findings(completer: Completer, asked: Question, image: np.ndarray, made: np.ndarray) -> Findings:
@@ -145,16 +144,18 @@ def findings(completer: Completer, asked: Question, image: np.ndarray, made: np.
     images = to_bytes(whole)
     return Findings(
         images, to_bytes(whole.mean(0)), completion.measured(asked, truth, raw),
-        _ratio(completer, images, image[None]),
+        _ratio(completer, images, image),
     )  # fmt: skip
 
 
 def _ratio(completer: Completer, images: np.ndarray, truth: np.ndarray) -> float | None:
-    """By importance sampling from the encoder's posterior, with the same draws for both."""
+    """By importance sampling from the encoder's posterior, with the same draws for each of them."""
     if completer.way != "posterior":
         return None
-    own, true = (importance_sampled_nll(completer.model, torch.from_numpy(each), DRAWS)[0] for each in (images, truth))
-    return true - own
+    true, *own = (
+        importance_sampled_nll(completer.model, torch.tensor(each[None]), DRAWS)[0] for each in (truth, *images)
+    )
+    return true - sum(own) / len(own)
 
 
 def unknown(asked: Question, image: np.ndarray) -> np.ndarray:

@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from genmodels.config import UserError
 from genmodels.nn import Layers, Shape, mlp
 
+CPU = "cpu"  # where splits are drawn: a model is also built without memory, on "meta", to learn its shapes
+
 
 def log_standard_normal(z: Tensor) -> Tensor:
     """log N(z; 0, I), summed over all but the first dimension. (N, ...) -> (N,), nats."""
@@ -53,8 +55,8 @@ class AffineCoupling(nn.Module):
 
     def __init__(self, kept: Tensor, moved: Tensor, network: nn.Sequential) -> None:
         super().__init__()
-        self.register_buffer("kept", kept.clone())  # others hold the same numbers the other way round
-        self.register_buffer("moved", moved.clone())
+        self.register_buffer("kept", kept, persistent=False)  # neither learned nor to be believed of a file
+        self.register_buffer("moved", moved, persistent=False)
         self.network = network
         last: Any = network[-1]
         self.bounded = Bounded(len(moved), *[1] * (last.weight.dim() - 2))
@@ -91,7 +93,7 @@ class CheckerboardCoupling(nn.Module):
         super().__init__()
         channels, height, width = shape
         squares = (torch.arange(height)[:, None] + torch.arange(width)) % 2
-        self.register_buffer("kept", (squares == white).float())
+        self.register_buffer("kept", (squares == white).float(), persistent=False)
         self.inner = AffineCoupling(torch.arange(channels), torch.arange(channels), network)
 
     def scale_and_shift(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -157,7 +159,7 @@ class CouplingFlow(Flow):
         self.register_buffer("deviation", torch.ones(size))
         generator, halves = torch.Generator().manual_seed(0), []
         for _ in range((layers + 1) // 2):  # of two numbers there is one split only, and taking turns matters
-            order = torch.randperm(size, generator=generator) if size > 2 else torch.arange(2)
+            order = torch.randperm(size, generator=generator, device=CPU) if size > 2 else torch.arange(2, device=CPU)
             first, second = (part.sort().values for part in order.tensor_split(2))
             halves += [(first, second), (second, first)]
         networks = (mlp(len(kept), hidden, hidden, 2 * len(moved)) for kept, moved in halves[:layers])
@@ -168,13 +170,6 @@ class CouplingFlow(Flow):
         """Let the flow begin with (x - mean) / deviation of this data, which its Jacobian counts. (N, D)."""
         self.mean.copy_(x.mean(0))
         self.deviation.copy_(x.std(0).clamp(min=1e-6))
-
-    def steps(self, x: Tensor) -> list[Tensor]:
-        """Where the points are after each coupling; the last is z. (N, D) -> `layers` times (N, D)."""
-        found = [(x - self.mean) / self.deviation]
-        for coupling in self.couplings:
-            found.append(coupling(found[-1])[0])
-        return found[1:]
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z and log |det dz/dx|. (N, D) -> (N, D), (N,)."""
@@ -196,9 +191,9 @@ def channel_halves(channels: int, layers: int) -> Iterator[tuple[Tensor, Tensor]
         if layer % 2 == 0:
             way = layer // 2 % 4
             if way < 3:
-                first = torch.isin(torch.arange(channels) % 4, torch.tensor(NEIGHBOURS[way]))
+                first = torch.isin(torch.arange(channels, device=CPU) % 4, torch.tensor(NEIGHBOURS[way], device=CPU))
             else:
-                first = torch.randperm(channels, generator=generator) < channels // 2
+                first = torch.randperm(channels, generator=generator, device=CPU) < channels // 2
         halves = first.nonzero().flatten(), (~first).nonzero().flatten()
         yield halves if layer % 2 == 0 else halves[::-1]
 

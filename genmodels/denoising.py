@@ -5,13 +5,10 @@ Meng et al. (2022), SDEdit, https://arxiv.org/abs/2108.01073, algorithm 1.
 """
 
 import contextlib
-import threading
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import chain
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,12 +16,14 @@ import torch
 from torch import Tensor
 
 from genmodels import data
+from genmodels.analysis.sampling import finite
 from genmodels.analysis.snapshot import to_bytes
 from genmodels.config import UserError
 from genmodels.families.contract import Frame, abilities
 from genmodels.media import is_light_on_dark
+from genmodels.opening import opened_once
 from genmodels.runs import Run
-from genmodels.training import Images, evaluating, scaled
+from genmodels.training import evaluating, scaled
 
 STAND_INS = 20  # pictures of the model's own making, where the dataset is not on this machine
 
@@ -118,28 +117,12 @@ class Denoiser:
 
 
 def _moment(frame: Frame) -> Moment:
-    if not (frame.noisy.isfinite().all() and frame.predicted.isfinite().all()):
-        raise UserError("This run makes images that are not numbers, so there is nothing to look at: train it again.")
-    return Moment(frame.level, to_bytes(frame.noisy / 2 + 0.5), to_bytes(frame.predicted))
+    return Moment(frame.level, to_bytes(finite(frame.noisy) / 2 + 0.5), to_bytes(finite(frame.predicted)))
 
 
-def open_denoiser(run: Run) -> Denoiser:
+@opened_once
+def open_denoiser(run: Run, present: bool) -> Denoiser:
     """The run, from memory where it was opened before and has not learned since. Raises UserError."""
-    with _locks[run.path]:  # opened once, however many ask, and nobody waits for another run
-        return _opened(run.path, run.stamp, data.is_present(run.config.dataset))
-
-
-def forget_all() -> None:
-    """Open every run anew when it is next asked for: a dataset has changed."""
-    _opened.cache_clear()
-
-
-_locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
-
-
-@lru_cache(maxsize=6)
-def _opened(path: Path, stamp: int, present: bool) -> Denoiser:
-    run = Run(path)
     config = run.config
     model: Any = run.model
     if "denoise_path" not in abilities(model):
@@ -148,11 +131,13 @@ def _opened(path: Path, stamp: int, present: bool) -> Denoiser:
         with contextlib.suppress(UserError):  # damaged: as if it were not here
             loaded = data.load(config.dataset, config.size, config.channels, config.seed)
             if loaded.shape == config.shape:
-                test = Images.of(loaded, "test")
-                return Denoiser(run, model, test.images.numpy(), test.labels.numpy(), True, config.classes)
+                span = loaded.span("test")  # copies: a part would keep all images in memory
+                return Denoiser(
+                    run, model, loaded.images[span].copy(), loaded.labels[span].copy(), True, config.classes
+                )
     known = len(config.classes) if "conditional" in abilities(model) else 0
     labels = torch.arange(STAND_INS) % known if known else torch.zeros(STAND_INS, dtype=torch.int64)
     with evaluating(model):
         made = model.sample(STAND_INS, labels if known else None, torch.Generator().manual_seed(0))
     classes = config.classes if known else ()
-    return Denoiser(run, model, to_bytes(made), labels.numpy(), False, classes)
+    return Denoiser(run, model, to_bytes(finite(made)), labels.numpy(), False, classes)

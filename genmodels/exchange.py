@@ -25,6 +25,7 @@ from genmodels.files import disk_errors, write_atomically, write_json
 from genmodels.runs import Run, RunConfig, Status, runs_folder
 
 MB = 2**20
+PRIOR = "prior.safetensors"  # where the codes of the run lie, learned
 # What a run may hold, and how large each may be once unpacked. resume.pt stays: what travels is plain data.
 FILES = {
     r"config\.json": 1 * MB,
@@ -34,6 +35,7 @@ FILES = {
     r"directions\.json": 1 * MB,
     r"steering\.jsonl": 1 * MB,
     r"weights\.safetensors": 1024 * MB,
+    r"prior\.safetensors": 8 * MB,
     r"(latents|live)\.npz": 512 * MB,
     r"snapshots/[0-9]{1,12}\.npz": 64 * MB,
 }
@@ -70,11 +72,13 @@ class Point(BaseModel):
 
 def pack(run: Run) -> bytes:
     """The run as a zip with one folder in it, named after the run. A run still at work is packed as it stands."""
-    buffer = io.BytesIO()
+    buffer, apart = io.BytesIO(), {"status.json", directions.FILE}
+    if run.changed(PRIOR) and not _is_current(run):
+        apart.add(PRIOR)  # it would be taken for one of the weights that travel with it
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(run.path.rglob("*")):
             name = path.relative_to(run.path).as_posix()
-            if path.is_file() and _limit(name) and name not in ("status.json", directions.FILE):
+            if path.is_file() and _limit(name) and name not in apart:
                 with contextlib.suppress(FileNotFoundError):  # a worker may just have put another in its place
                     archive.writestr(f"{run.id}/{name}", path.read_bytes())
         with contextlib.suppress(FileNotFoundError):
@@ -178,6 +182,8 @@ def _write(run: Run, files: dict[str, bytes]) -> None:
         path = run.path / "weights.safetensors"
         write_atomically(path, lambda file: file.write(files["weights.safetensors"]))
         _check_weights(path, config)
+        if PRIOR in files:
+            _write_prior(run, files[PRIOR], config)
 
 
 def _json(files: dict[str, bytes], name: str) -> Any:
@@ -307,3 +313,30 @@ def _check_weights(path: Path, config: RunConfig) -> None:
         raise UserError("The weights in the archive are damaged: download the run again.") from None
     if not same:
         raise UserError("The weights in the archive belong to another model than its config.json describes.")
+
+
+def _is_current(run: Run) -> bool:
+    """Whether where the codes lie was learned of the weights as they are."""
+    from genmodels.analysis.learned_prior import stamp_of
+
+    return stamp_of(run.path / PRIOR) == run.stamp
+
+
+def _write_prior(run: Run, content: bytes, config: RunConfig) -> None:
+    """Where the codes lie: names, shapes and numbers are checked, and it is bound to the weights as written here."""
+    import torch
+
+    from genmodels.analysis import learned_prior
+    from genmodels.families.contract import latent_size
+
+    with torch.device("meta"):
+        model = config.build()
+    path = run.path / PRIOR
+    write_atomically(path, lambda file: file.write(content))
+    try:
+        if latent_size(model) > learned_prior.LARGEST:
+            raise UserError("Codes as long as these have none.")
+        prior = learned_prior.load(path, model, None)
+    except (UserError, AttributeError):  # codes that no flow can learn, or none at all
+        raise UserError(f"The file {PRIOR} in the archive is damaged: download the run again.") from None
+    learned_prior.save(prior, path, run.stamp)  # type: ignore[arg-type]  # it was just written

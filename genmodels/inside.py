@@ -1,10 +1,7 @@
 """A trained run opened to be looked into: its model, the codes of its test images, and the images themselves."""
 
-import threading
-from collections import defaultdict
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from pathlib import Path
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,6 +13,7 @@ from genmodels.analysis.transitions import nearest_to
 from genmodels.config import UserError
 from genmodels.families.contract import abilities
 from genmodels.media import is_light_on_dark
+from genmodels.opening import opened_once
 from genmodels.runs import Run
 from genmodels.training import Images, evaluating
 
@@ -121,23 +119,9 @@ def _decode(model: Any, z: np.ndarray) -> np.ndarray:
         return np.concatenate([to_bytes(part) for part in parts])
 
 
-def open_inside(run: Run) -> Inside:
+@opened_once
+def open_inside(run: Run, present: bool) -> Inside:
     """The run, from memory where it was opened before and has not learned since. Raises UserError."""
-    with _locks[run.path]:  # opened once, however many ask, and nobody waits for another run
-        return _opened(run.path, (run.stamp, run.changed("latents.npz")), data.is_present(run.config.dataset))
-
-
-def forget_all() -> None:
-    """Open every run anew when it is next asked for: a dataset has changed."""
-    _opened.cache_clear()
-
-
-_locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
-
-
-@lru_cache(maxsize=6)
-def _opened(path: Path, stamps: tuple[int, ...], present: bool) -> Inside:
-    run = Run(path)
     config, model = run.config, run.model
     if "encode" not in abilities(model):
         raise UserError(f"The run {run.id} cannot encode images, so it has no latent space to look into.")

@@ -1,12 +1,9 @@
 """A trained run that translates, opened: its test images of both kinds, and people's pictures made what it reads."""
 
 import contextlib
-import threading
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from pathlib import Path
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +17,7 @@ from genmodels.data import pairs
 from genmodels.data.pictures import fit
 from genmodels.families.contract import abilities
 from genmodels.media import is_light_on_dark
+from genmodels.opening import opened_once
 from genmodels.runs import Run
 from genmodels.training import evaluating
 
@@ -184,23 +182,9 @@ def names(dataset: str) -> tuple[str, str]:
     return "first kind", "second kind"
 
 
-def open_translator(run: Run) -> Translator:
+@opened_once
+def open_translator(run: Run, present: bool) -> Translator:
     """The run, from memory where it was opened before and has not learned since. Raises UserError."""
-    with _locks[run.path]:  # opened once, however many ask, and nobody waits for another run
-        return _opened(run.path, run.stamp, data.is_present(run.config.dataset))
-
-
-def forget_all() -> None:
-    """Open every run anew when it is next asked for: a dataset has changed."""
-    _opened.cache_clear()
-
-
-_locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
-
-
-@lru_cache(maxsize=6)
-def _opened(path: Path, stamp: int, present: bool) -> Translator:
-    run = Run(path)
     config, model = run.config, run.model
     if "translate" not in abilities(model):
         raise UserError(f"The run {run.id} cannot translate images.")

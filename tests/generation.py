@@ -118,7 +118,9 @@ PLANS: dict[str, list[Plan]] = {
     ],
     "flow": [
         Plan("flow, dense couplings", "flow", "", 15, {"body": "mlp"}, "minutes", 128),
-        Plan("flow, convolutional couplings", "flow", "", LONG, {"body": "conv"}, "minutes", 128),
+        Plan(
+            "flow, convolutions", "flow", "", LONG, {"body": "conv", "width": 48, "learning_rate": 2e-3}, "minutes", 128
+        ),
     ],
     "diffusion": [Plan("diffusion", "diffusion", "", LONG, {}, "minutes", 128)],
     # What diffusion must be better than, each trained as long.

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save
 from streamlit.testing.v1 import AppTest
 
-from app import answers, complete, look
+from app import answers, complete, look, stoppable
 from genmodels import completion, data, jobs
 from genmodels.analysis import completion as analysis
 from genmodels.analysis.completion import question
@@ -32,7 +32,7 @@ SMALL = {"diffusion": {"width": 8}, "pix2pix": {"width": 4}}
 @pytest.fixture(autouse=True)
 def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is kept of another test, and few steps are enough to see that they are taken."""
-    answers._memory.clear()
+    stoppable.memory.clear()
     monkeypatch.setattr(analysis, "repaint", partial(analysis.repaint, steps=4, turns=2))
 
 
@@ -91,6 +91,14 @@ def test_every_family_that_can_gives_different_answers_that_keep_what_is_known(f
     assert app.query_params["run"] in (run.id, [run.id])
 
 
+def test_the_picture_itself_is_as_likely_as_itself_however_many_answers_there_are() -> None:
+    opened = open_completer(made("vae"))
+    truth = opened.images[0]
+    copies = np.stack([truth, truth, truth]).astype(np.float32) / 255
+    found = completion.findings(opened, question("right", opened.run.config.shape), truth, copies)
+    assert found.ratio == pytest.approx(0, abs=1e-3)
+
+
 def test_pix2pix_answers_its_own_question_once_and_says_of_others_that_it_cannot() -> None:
     run = made("pix2pix", "half:digits")
     opened, image, found = last(run, "right")
@@ -123,7 +131,7 @@ def test_several_runs_answer_side_by_side_and_a_link_shows_the_same() -> None:
     assert not app.exception
     assert [len(each) for each in pictures(app)] == [2, 3, 3, 1]
     assert list(app.table[0].value.columns)[1:] == [look.short(run) for run in runs]
-    answers._memory.clear()
+    stoppable.memory.clear()
     again = visit("complete", run=[run.id for run in runs], answers="2", seed="3")
     assert pictures(again) == pictures(app)
     other = visit("complete", run=[run.id for run in runs], answers="2", seed="4")
@@ -194,14 +202,15 @@ def test_what_was_stopped_is_not_asked_again_until_one_asks() -> None:
     run = made("vae")
     opened = open_completer(run)
     asked = answers.Asked(opened.images[0], "right", question("right", run.config.shape), "", 5, 0)
+    now = completion.Answers(0.4, np.zeros((5, 1, 8, 8), np.float32), None)
     app = visit("complete")
-    app.session_state[answers.STOPPED] = (str(run.path), run.stamp, *asked.key)
+    app.session_state[stoppable.STOPPED] = {(str(run.path), run.stamp, *asked.key): (3, now)}
     app.query_params["run"] = run.id
-    answers._memory.clear()
+    stoppable.memory.clear()
     app.run()
-    assert "Stopped." in words(app)
-    assert len(pictures(app)) == 1
-    assert [len(each) for each in pictures(press(app, "Ask again"))] == [2, 6]
+    assert "Stopped at 40% of the way." in words(app)
+    assert [len(each) for each in pictures(app)] == [2, 5], "as far as it came"
+    assert [len(each) for each in pictures(press(app, "Start again"))] == [2, 6]
 
 
 def test_ready_made_runs_answer_in_an_empty_home() -> None:

@@ -12,8 +12,12 @@ import torch
 from safetensors.torch import save
 
 from genmodels import exchange
+from genmodels.analysis import learned_prior
+from genmodels.analysis.density import Points
 from genmodels.config import UserError
+from genmodels.families.contract import latent_size
 from genmodels.runs import Run, Status, all_runs, runs_folder
+from tests.analysis.test_learned_prior import done
 
 
 @pytest.fixture
@@ -77,6 +81,35 @@ def test_a_run_of_each_kind_of_data_comes_back_the_same(family: str, dataset: st
     assert {name: [*found] for name, found in before.items()} == {name: [*again.arrays(name)] for name in arrays}
     assert all(np.array_equal(again.arrays(name)[key], a) for name, found in before.items() for key, a in found.items())
     assert all(torch.equal(again.model.state_dict()[key], tensor) for key, tensor in weights.items())
+
+
+def test_where_its_codes_lie_travels_and_belongs_to_the_weights_that_travel_with_it(
+    run: Run, home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(learned_prior, "LAYERS", 2)
+    path, size = run.path / exchange.PRIOR, latent_size(run.model)
+    prior = done(learned_prior.learn(Points(torch.randn(100, size)), steps=1))
+    learned_prior.save(prior, path, run.stamp)
+    packed, noise = exchange.pack(run), np.ones((2, size), np.float32)
+    again = exchange.unpack(packed)
+    assert again.stamp != run.stamp
+    back = learned_prior.load(again.path / exchange.PRIOR, again.model, again.stamp)
+    assert back is not None
+    assert np.array_equal(back.from_flow(noise), prior.from_flow(noise))
+
+    files = files_of(packed)
+    other = done(learned_prior.learn(Points(torch.randn(100, size + 1)), steps=1))
+    prior.mean[0] = torch.nan
+    for wrong in (other, prior):
+        learned_prior.save(wrong, path, run.stamp)
+        with pytest.raises(UserError, match=r"prior.safetensors in the archive is damaged"):
+            exchange.unpack(zipped(files | {exchange.PRIOR: path.read_bytes()}))
+    with pytest.raises(UserError, match=r"prior.safetensors in the archive is damaged"):
+        exchange.unpack(zipped(files | {exchange.PRIOR: b"no tensors"}))
+    assert nothing_was_written(home, 2)
+
+    learned_prior.save(other, path, run.stamp - 1)
+    assert exchange.PRIOR not in files_of(exchange.pack(run)), "of weights that the run no longer has"
 
 
 def test_a_taken_id_becomes_a_new_one(run: Run):

@@ -1,16 +1,17 @@
 """The page Flow, without a browser: an empty start, training, the slider, settings in the address, a stop."""
 
 import io
+from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from app import bending, fitting, flow
+from app import bending, flow, stoppable
 from genmodels import toys
-from tests.analysis.test_learned_prior import done
 from tests.test_pages import press, visit, words
 
 SMALL = {"layers": "3", "hidden": "8"}
@@ -23,7 +24,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flow, "HELD_OUT", 200)
     monkeypatch.setattr(bending, "BETWEEN", 2)
     monkeypatch.setattr(toys, "integral", partial(toys.integral, cells=200))
-    for kept in (flow._memory, flow._frames):
+    for kept in (stoppable.memory, flow._looked_at, flow._frames):
         kept.clear()
 
 
@@ -45,7 +46,7 @@ def test_training_shows_the_bent_plane_and_its_figures(monkeypatch: pytest.Monke
     assert not app.exception
     assert not app.error
     assert app.query_params["train"] in ("1", ["1"])
-    found = done(flow._learn(flow.Asked("circles", 3, 8, 0)))
+    found = flow._looked_at(asked := flow.Asked("circles", 3, 8, 0), 40, list(flow._training(asked))[-1])
     told = figures(app)
     assert told["Integral over the plane"] == f"{found.integral:.3f}"
     assert abs(found.integral - 1) < 1e-3
@@ -65,7 +66,8 @@ def test_a_link_shows_the_same_and_what_is_changed_is_trained_anew():
     assert not app.error
     assert "After 2 of 3 layers" in words(app)
     told = figures(app)
-    flow._memory.clear()
+    stoppable.memory.clear()
+    flow._looked_at.clear()
     assert figures(visit("flow", train="1", layer="2", **SMALL)) == told, "one seed is one result"
     app.segmented_control[0].set_value("spiral").run()
     assert "train" not in app.query_params
@@ -77,25 +79,25 @@ def test_what_a_link_asks_wrongly_breaks_nothing():
     assert not app.exception
     assert not app.error
     assert "asks for set clouds" in words(app)
-    assert app.slider[0].max == 8
+    assert app.slider[0].max == 12
 
 
-def test_it_can_be_stopped_and_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch):
-    told, pressed = [], []
-    monkeypatch.setattr(
-        fitting.st, "button", lambda label, **more: pressed.append((label, more.get("on_click"))) is not None
-    )
-    monkeypatch.setattr(fitting, "curve", lambda seen, key: told.append(seen[-1]))
-    asked = flow.Asked("moons", 2, 8, 0)
-    stopped = []
-    found = fitting.watched(flow._learn(asked), "Training", lambda: stopped.append(True))
-    assert [each.step for each in told] == sorted(each.step for each in told)
-    assert told[-1].share == 1
-    assert [each.held_out for each in found.curve] == [each.held_out for each in told]
-    ((label, stop),) = pressed
-    assert label == "Stop"
-    stop()
-    assert stopped
+def test_it_can_be_stopped_and_shows_what_was_learned_so_far(monkeypatch: pytest.MonkeyPatch):
+    def interrupted(path: Iterator[flow.Trained], *about: Any, **_: Any) -> None:
+        """As a click on Stop after some steps: what it calls back, and no more of the script."""
+        about[2]((9, [next(path) for _ in range(10)][-1]))
+        stoppable.st.stop()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stoppable, "watched", interrupted)
+        app = visit("flow", train="1", **SMALL).run()
+    assert not app.exception
+    assert "Stopped at step 9," in words(app)
+    so_far = figures(app)
+    assert abs(float(so_far["Integral over the plane"]) - 1) < 1e-3
+    press(app, "Start again")
+    assert "Stopped" not in words(app)
+    assert figures(app) != so_far
 
 
 def test_the_heat_map_is_enlarged_by_a_whole_factor():

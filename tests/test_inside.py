@@ -1,15 +1,15 @@
 """A run opened to be looked into: once for all, anew when it or its data has changed."""
 
 import threading
-import time
 
 import numpy as np
 import pytest
 
-from genmodels import data, inside
+from genmodels import data
 from genmodels.config import UserError
 from genmodels.families import FAMILIES
 from genmodels.inside import open_inside
+from genmodels.opening import forget_all, opened_once
 from genmodels.runs import Run
 from genmodels.worker import run_to_end
 
@@ -36,28 +36,33 @@ def test_copies_stand_in_until_the_dataset_is_there(trained, monkeypatch: pytest
     assert np.array_equal(found.images, true)
 
 
-def test_nobody_waits_for_another_run(trained, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_opened_once_however_many_ask_and_nobody_waits_for_another(trained) -> None:
     slow, quick = trained("vae"), trained("vae", seed=1)
-    open_inside(quick)
-    go_on, opened = threading.Event(), inside._opened
+    go_on, opened = threading.Event(), []
 
-    def held(path, *stamps):
-        if path == slow.path:
+    @opened_once
+    def held(run: Run, present: bool) -> Run:
+        opened.append(run.path)
+        if run.path == slow.path:
             go_on.wait(30)
-        return opened(path, *stamps)
+        return run
 
-    monkeypatch.setattr(inside, "_opened", held)
-    waiting = threading.Thread(target=open_inside, args=(slow,))
-    waiting.start()
+    waiting = [threading.Thread(target=held, args=(slow,)) for _ in range(3)]
+    for each in waiting:
+        each.start()
     try:
-        time.sleep(0.1)
-        other = threading.Thread(target=open_inside, args=(quick,))
+        other = threading.Thread(target=held, args=(quick,))
         other.start()
         other.join(20)
         assert not other.is_alive()
     finally:
         go_on.set()
-        waiting.join()
+        for each in waiting:
+            each.join()
+    assert sorted(opened) == sorted([slow.path, quick.path])
+    forget_all()
+    assert held(quick).path == quick.path
+    assert opened.count(quick.path) == 2
 
 
 @pytest.mark.parametrize("change", ["nan", "labels", "length"])

@@ -36,7 +36,7 @@ def grids(app: AppTest) -> list[str]:
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
     for kept in (
-        samples.opened, samples._drawn, samples._light, samples._nearest, samples._usual, ways._frames, priors._opened
+        samples.opened, samples._drawn, samples._light, samples._nearest, samples._usual, ways._kept, priors._opened
     ):  # fmt: skip
         kept.clear()
 
@@ -222,7 +222,7 @@ def test_what_is_damaged_beside_the_run_costs_only_what_needs_it(trained, monkey
     def damaged(*_: object) -> None:
         raise UserError("This is damaged.")
 
-    monkeypatch.setattr("genmodels.analysis.judge.judge_of", damaged)
+    monkeypatch.setattr("app.judges.judge_of", damaged)
     run = trained("gan", budget=2)
     app = visit("samples", run=run.id, **FEW)
     assert not app.error

@@ -22,6 +22,7 @@ ORDER = [
     "threads",
     "runs",
     "steering",
+    "opening",
     "inside",
     "translation",
     "denoising",

@@ -83,6 +83,10 @@ def test_the_density_integrates_to_one_and_beats_the_best_gaussian(flow: Couplin
     points = toys.points("moons", 2000)
     normal = gaussian(points[:1500]).log_prob(points[1500:].double()).mean()
     assert mean_log_prob(flow, points[1500:]) > normal + 0.5
+    with torch.no_grad():
+        made = flow.inverse(torch.randn(4000, 2, generator=torch.Generator().manual_seed(0)))
+    assert made.mean(0) == pytest.approx(points.mean(0), abs=0.15)
+    assert made.std(0) == pytest.approx(points.std(0), rel=0.15)
 
 
 def test_a_density_cut_off_does_not_count_as_one(flow: CouplingFlow) -> None:

@@ -15,7 +15,7 @@ from safetensors.torch import save
 from streamlit.testing.v1 import AppTest
 
 from app import look, translate
-from genmodels import data, jobs, translation
+from genmodels import data, jobs, opening, translation
 from genmodels.analysis.fidelity import l1
 from genmodels.analysis.snapshot import snapshot
 from genmodels.config import Schedule, UserError
@@ -411,7 +411,7 @@ def test_without_the_dataset_the_run_has_a_few_images_of_its_own(edges: Run, mon
     assert "kept with the run" in words(app)
     assert "Test image 1 of" in words(app)
     shutil.rmtree(edges.path / "snapshots")
-    translation.forget_all()
+    opening.forget_all()
     assert "not on this machine" in opened(edges).error[0].value
 
 

@@ -154,7 +154,8 @@ def posterior(
     P. Del Moral, A. Doucet and A. Jasra (2006), https://doi.org/10.1111/j.1467-9868.2006.00553.x, section 3; R. Neal
     (2011), https://arxiv.org/abs/1206.1901, Eq. 5.18 to 5.20.
     """
-    observed = model.observe(x[None], generator)
+    # The brightness is that of the picture itself: drawn in black and white, channel by channel, it has another.
+    observed = x[None] if asked.about_colour else model.observe(x[None], generator)
     z = torch.randn(max(n, particles), latent, generator=generator)
     heat, evidence, size, accepted = 0.0, 0.0, 0.5, 1.0
     which = torch.randperm(len(z), generator=generator)[:n]

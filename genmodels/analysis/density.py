@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
+from torch.nn.utils import clip_grad_norm_
 
 from genmodels.config import UserError
 from genmodels.couplings import CouplingFlow
@@ -15,6 +16,7 @@ from genmodels.nn import adam
 
 LOOKS = 40  # times that the held-out points are looked at, unless it stops before
 PATIENCE = 6  # looks without a better one
+STEEPEST = 1.0  # a steeper gradient is shortened: a few far points would else undo what many steps learned
 
 
 class Progress(NamedTuple):
@@ -60,11 +62,13 @@ def new_flow(points: Tensor, layers: int, hidden: int, seed: int) -> CouplingFlo
 
 
 def fit(
-    flow: CouplingFlow, points: Points, held_out: Tensor, *, steps: int, batch: int = 256, rate: float = 2e-3, seed: int
-) -> Iterator[Progress]:
+    flow: CouplingFlow, points: Points, held_out: Tensor, *, steps: int, batch: int = 256, rate: float = 2e-3,
+    seed: int, patience: int = PATIENCE,
+) -> Iterator[Progress]:  # fmt: skip
     """Maximise the mean of log p, in place; it ends as it was when the held-out points, (M, D), were likeliest.
 
-    The learning rate falls to zero as a cosine. One seed gives one result.
+    It stops early where so many looks in turn, its patience, found them no likelier. The learning rate falls to zero as
+    a cosine. One seed gives one result.
     """
     generator, optimizer = torch.Generator().manual_seed(seed), adam(flow.parameters(), rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -76,6 +80,7 @@ def fit(
         loss = -flow.log_prob(points.drawn(generator, chosen)).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        clip_grad_norm_(flow.parameters(), STEEPEST)
         optimizer.step()
         schedule.step()
         if step % every and step < steps:
@@ -84,7 +89,7 @@ def fit(
         worse = 0 if now > best else worse + 1
         if now > best:
             best, kept = now, copy.deepcopy(flow.state_dict())
-        over = step == steps or worse == PATIENCE or not math.isfinite(now)
+        over = step == steps or worse == patience or not math.isfinite(now)
         if over:
             flow.load_state_dict(kept)
         yield Progress(step, 1.0 if over else step / steps, now)

@@ -10,6 +10,7 @@ L. Dinh et al. (2017), Density estimation using Real NVP, https://arxiv.org/abs/
 """
 
 import json
+import math
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +91,7 @@ def save(prior: LearnedPrior, path: Path, stamp: int) -> None:
     """Write it; stamp: of the weights of the model that made the codes."""
     from safetensors.torch import save as packed
 
-    tensors = _floats(prior.flow) | {"normal.mean": prior.mean, "normal.root": prior.root}
+    tensors = prior.flow.state_dict() | {"normal.mean": prior.mean, "normal.root": prior.root}
     about = {
         "stamp": stamp, "held_out": prior.held_out, "log_likelihood": prior.log_likelihood, "normal": prior.normal
     }  # fmt: skip
@@ -98,13 +99,24 @@ def save(prior: LearnedPrior, path: Path, stamp: int) -> None:
     write_atomically(path, lambda file: file.write(data))
 
 
-def load(path: Path, model: Any, stamp: int) -> LearnedPrior | None:
-    """The prior of a model whose weights have this stamp; None where there is none. Raises UserError where it is
-    damaged or the model has learned since."""
+def stamp_of(path: Path) -> int | None:
+    """The stamp of the weights that it was learned of; None where there is none or it is damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            return json.loads(file.metadata()["about"])["stamp"]
+    except (SafetensorError, OSError, LookupError, ValueError, TypeError, RecursionError):
+        return None
+
+
+def load(path: Path, model: Any, stamp: int | None) -> LearnedPrior | None:
+    """The prior of a model whose weights have this stamp, or any; None where there is none. Raises UserError where it
+    is damaged or the model has learned since."""
     from safetensors import SafetensorError, safe_open
 
     flow = CouplingFlow(latent_size(model), LAYERS, HIDDEN)
-    wanted = _floats(flow) | {
+    wanted = flow.state_dict() | {
         "normal.mean": torch.zeros(flow.size), "normal.root": torch.zeros(flow.size, flow.size)
     }  # fmt: skip
     try:
@@ -114,20 +126,16 @@ def load(path: Path, model: Any, stamp: int) -> LearnedPrior | None:
         figures = int(about["held_out"]), float(about["log_likelihood"]), float(about["normal"])
         same = all(found[name].shape == each.shape for name, each in wanted.items()) and len(found) == len(wanted)
         whole = same and all(each.dtype == torch.float32 and each.isfinite().all() for each in found.values())
-        current = about["stamp"] == stamp
+        whole = whole and all(map(math.isfinite, figures))
+        current = stamp is None or about["stamp"] == stamp
     except FileNotFoundError:
         return None
-    except (SafetensorError, OSError, LookupError, ValueError, TypeError):
+    except (SafetensorError, OSError, LookupError, ValueError, TypeError, RecursionError, OverflowError):
         whole, current, figures = False, True, (0, 0.0, 0.0)
     if not current:
         raise UserError("The run has learned since where its codes lay was learned: learn it again.")
     if not whole:
         raise UserError(f"The file {path.name} is damaged: learn again where the codes lie.")
     mean, root = (found.pop(f"normal.{name}") for name in ("mean", "root"))
-    flow.load_state_dict(found, strict=False)
+    flow.load_state_dict(found)
     return LearnedPrior(flow.eval(), mean, root, *figures)
-
-
-def _floats(flow: CouplingFlow) -> dict[str, Tensor]:
-    """What was learned of it; which numbers move which follows from its size."""
-    return {name: each for name, each in flow.state_dict().items() if each.is_floating_point()}

@@ -40,7 +40,7 @@ def decoded(model: Any, z: np.ndarray, labels: Sequence[int] | None = None) -> n
     with evaluating(model):
         parts = torch.from_numpy(z).split(AT_ONCE)
         made = [model.decode(part, *([told[i]] if told else [])) for i, part in enumerate(parts)]
-        return _pixels(torch.cat(made))
+        return to_bytes(finite(torch.cat(made)))
 
 
 def samples(
@@ -63,10 +63,11 @@ def samples(
             model.sample(n, None if c is None else torch.full((n,), c), torch.Generator().manual_seed(seed))
             for c in asked
         ]
-        return np.stack([_pixels(row) for row in rows])
+        return np.stack([to_bytes(finite(row)) for row in rows])
 
 
-def _pixels(images: Tensor) -> np.ndarray:
+def finite(images: Tensor) -> Tensor:
+    """The images, where they are numbers. Raises UserError."""
     if not images.isfinite().all():
         raise UserError("This run makes images that are not numbers, so there is nothing to look at: train it again.")
-    return to_bytes(images)
+    return images

@@ -15,6 +15,7 @@ SAMPLES = 64
 VIEWS = 16
 POINTS = 1000
 READ = 500  # samples that a judge reads
+NUMBERS = 4_000_000  # kept of codes that are as long as their images: 16 MB
 
 
 def to_bytes(images: Tensor) -> np.ndarray:
@@ -112,7 +113,9 @@ def latent_space(model: Any, test: Images, classes: int, most: int | None = None
     Of a model that encodes only so many, or `most` if that is less, 'which' (N,): the numbers of these test images,
     as many of each class as there are.
     """
-    limits = [each for each in (most, getattr(model, "CODES_AT_MOST", None)) if each is not None]
+    limits = [] if most is None else [most]
+    if hasattr(model, "CODES_AT_MOST"):
+        limits += [model.CODES_AT_MOST, NUMBERS // latent_size(model)]
     which = one_of_each(test.labels, min(limits)).sort().values if limits else None
     known = codes(model, test.images if which is None else test.images[which])
     if not known:

@@ -153,7 +153,10 @@ class Denoise(Protocol):
         self, noisy: Tensor, level: float = 1.0, labels: Tensor | None = None,
         generator: torch.Generator | None = None, *, steps: int = 50, sampler: str = "ddim", guidance: float = 1.0,
     ) -> Iterator[Frame]:  # fmt: skip
-        """From x_t down to the image: a frame before any step and one after each, the last at level 0."""
+        """From x_t down to the image: a frame before any step and one after each, the last at level 0.
+
+        What is wrong is raised at the call, not with the first frame.
+        """
 
 
 @runtime_checkable

@@ -33,7 +33,7 @@ from torch.optim.swa_utils import AveragedModel
 from genmodels.config import Config as BaseConfig
 from genmodels.config import UserError, knob
 from genmodels.families.contract import Batch, Frame, Update
-from genmodels.families.schedules import Objective, T, ddpm, signals
+from genmodels.families.schedules import Objective, T, check_step, checked, ddpm, signals
 from genmodels.nn import Shape, adam, moving_average
 from genmodels.unet import UNet
 
@@ -59,7 +59,7 @@ def unit(x: Tensor) -> Tensor:
 
 
 class Model(nn.Module):
-    LOSSES: ClassVar = {"squared_error": "squared, per image"}
+    LOSSES: ClassVar = {"squared_error": "per image"}
     SAMPLERS: tuple[str, ...] = ("ddim", "ddpm")
     CODES_AT_MOST: ClassVar = 300  # each takes the network 40 times
 
@@ -140,22 +140,17 @@ class Model(nn.Module):
         return labels
 
     def signal(self, level: float) -> tuple[float, float]:
-        alpha, sigma = signals(self.config.objective, torch.tensor([level], dtype=torch.float64))
+        alpha, sigma = signals(self.config.objective, torch.tensor([checked(level)], dtype=torch.float64))
         return alpha.item(), sigma.item()
 
     def noised(self, x: Tensor, level: float, generator: torch.Generator) -> Tensor:
-        return self.mixed(x, x.new_full((len(x),), level), generator)[0]
+        return self.mixed(x, x.new_full((len(x),), checked(level)), generator)[0]
 
     def denoise_step(
         self, noisy: Tensor, level: float, to: float, labels: Tensor | None = None,
         generator: torch.Generator | None = None, *, sampler: str = "ddim", guidance: float = 1.0,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        if not 0 <= to <= level <= 1 or level == 0:
-            raise UserError(f"A step leads from a level of noise, at most 1, to a lower one, not {level:g} to {to:g}.")
-        if sampler not in self.SAMPLERS:
-            raise UserError(f"There is no sampler '{sampler}' here; there is: {', '.join(self.SAMPLERS)}.")
-        if not 0 <= guidance <= 10:
-            raise UserError(f"Guidance must be between 0 and 10, not {guidance:g}.")
+        check_step(level, to, sampler, self.SAMPLERS, guidance)
         image, noise = self.predict(noisy, level, labels, guidance)
         image, before, after = image.clamp(-1, 1), self.signal(level), self.signal(to)
         if sampler == "ddim" or before == after:  # Eq. 12 of [6] without noise
@@ -169,11 +164,17 @@ class Model(nn.Module):
     ) -> Iterator[Frame]:  # fmt: skip
         if steps < 1:
             raise UserError(f"It takes at least one step, not {steps}.")
-        for here, to in pairwise(level * (1 - number / steps) for number in range(steps + 1)):
-            moved, image = self.denoise_step(noisy, here, to, labels, generator, sampler=sampler, guidance=guidance)
-            yield Frame(here, noisy, image)
-            noisy = moved
-        yield Frame(0.0, noisy, unit(noisy))
+        check_step(level, 0.0, sampler, self.SAMPLERS, guidance)
+        self.known(labels, len(noisy))
+
+        def frames(noisy: Tensor) -> Iterator[Frame]:
+            for here, to in pairwise(level * (1 - number / steps) for number in range(steps + 1)):
+                moved, image = self.denoise_step(noisy, here, to, labels, generator, sampler=sampler, guidance=guidance)
+                yield Frame(here, noisy, image)
+                noisy = moved
+            yield Frame(0.0, noisy, unit(noisy))
+
+        return frames(noisy)  # what is wrong is said at the call, not when the first frame is taken
 
     def decode(
         self, z: Tensor, labels: Tensor | None = None, *, steps: int = CODE_STEPS, guidance: float = 1.0

@@ -65,7 +65,7 @@ def logit_of_noisy(k: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Model(nn.Module):
-    LOSSES: ClassVar = {"bits_per_dimension": "bits per dimension", "nll": "nats per image"}
+    LOSSES: ClassVar = {"bits_per_dimension": "bits, an upper bound", "nll": "nats per image, an upper bound"}
     CODES_AT_MOST = 2000  # a code is as long as its image
 
     def __init__(self, config: Config, shape: Shape, classes: int) -> None:

@@ -12,6 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from genmodels.config import UserError
+
 T = 1000  # steps of the cosine schedule
 Objective = Literal["noise", "flow-matching"]
 
@@ -31,6 +33,23 @@ def signals(objective: Objective, level: Tensor) -> tuple[Tensor, Tensor]:
         return 1 - level, level
     alpha, sigma = cosine_schedule().to(level)[(T * level).round().long()].unbind(-1)
     return alpha, sigma
+
+
+def checked(level: float) -> float:
+    """The level, where it is one. Raises UserError."""
+    if not 0 <= level <= 1:
+        raise UserError(f"A level of noise is between 0, the image, and 1, noise alone, not {level:g}.")
+    return level
+
+
+def check_step(level: float, to: float, sampler: str, samplers: tuple[str, ...], guidance: float) -> None:
+    """Raises UserError for a step that cannot be taken."""
+    if not 0 <= to <= level <= 1 or level == 0:
+        raise UserError(f"A step leads from a level of noise, at most 1, to a lower one, not {level:g} to {to:g}.")
+    if sampler not in samplers:
+        raise UserError(f"There is no sampler '{sampler[:40]}' here; there is: {', '.join(samplers)}.")
+    if not 0 <= guidance <= 10:
+        raise UserError(f"Guidance must be between 0 and 10, not {guidance:g}.")
 
 
 def ddpm(x: Tensor, image: Tensor, noise: Tensor, before: tuple[float, float], after: tuple[float, float]) -> Tensor:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from genmodels import data
 from genmodels.config import Schedule, UserError
 from genmodels.families import FAMILIES
+from genmodels.families.contract import abilities
 from genmodels.runs import ZOO, Run, RunConfig, create
 from genmodels.worker import run_to_end
 
@@ -25,7 +26,7 @@ KEPT = 12  # snapshots of each run
 LEFT_OUT = ("resume.pt", "log.txt", "live.npz", "request.json", "worker.lock")
 _MNIST: dict[str, object] = {"latent_size": 16, "hidden_size": 300, "layers": 2, "learning_rate": 1e-3}
 _SHAPES: dict[str, object] = {"latent_size": 10, "beta": 4.0, "body": "conv", "hidden_size": 128}
-IMAGES = ("originals", "inputs", "targets")  # of the dataset, and not ours to give away
+IMAGES = ("originals", "inputs", "targets", "noised")  # of the dataset, and not ours to give away
 BETAS = "be7a0001"  # the clean comparison of the VAE on MNIST
 
 
@@ -52,6 +53,8 @@ RECIPES = {
     "vae-shapes": Recipe("vae", "shapes", _SHAPES, 30),
     "gan-mnist": Recipe("gan", "mnist", {}, 8, batch_size=64),
     "conditional-gan-mnist": Recipe("conditional-gan", "mnist", {}, 6, batch_size=64),
+    "flow-mnist": Recipe("flow", "mnist", {"body": "conv", "width": 48, "learning_rate": 2e-3}, 20),
+    "diffusion-mnist": Recipe("diffusion", "mnist", {}, 27),
     "pix2pix-edges-mnist": Recipe("pix2pix", "edges:mnist", {"width": 16}, 3, batch_size=64),
     "cyclegan-inverted-mnist": Recipe("cyclegan", "inverted:mnist", {}, 2, batch_size=64),
 }
@@ -81,6 +84,8 @@ def shrink(run: Run) -> None:
     """Leave what the pages need. Weights and codes keep three digits, which no picture shows."""
     for name in LEFT_OUT:
         (run.path / name).unlink(missing_ok=True)
+    if "log_prob" in abilities(run.model):  # its codes are the dataset's images in another form, without loss
+        (run.path / "latents.npz").unlink(missing_ok=True)
     weights = load_file(run.path / "weights.safetensors")
     for name, tensor in weights.items():
         if name.startswith("pools."):  # what was made of training images, and needed only to train further

@@ -64,6 +64,22 @@ def test_codes_are_drawn_from_the_posterior_of_a_linear_gaussian_decoder(kind: s
     assert 0.4 < last.accepted < 0.95
 
 
+class Drawn(Linear):
+    """Learns from pictures drawn in black and white."""
+
+    def observe(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        return x.bernoulli(generator=generator)
+
+
+def test_the_brightness_that_is_known_is_that_of_the_picture_and_not_of_one_drawn_in_black_and_white() -> None:
+    x, found = torch.rand(COLOUR, generator=torch.Generator().manual_seed(1)), []
+    for kind in (Linear, Drawn):
+        model = kind(COLOUR, 2, 0.1)
+        *_, last = posterior(model, x, question("colour", COLOUR), 2, torch.Generator().manual_seed(0), 2, 8)
+        found.append(last.images)
+    assert torch.equal(*found)
+
+
 class Gaussian:
     """A denoiser that knows the law of its data, N(mean, covariance) in [-1, 1], so that its prediction is exact."""
 

@@ -209,12 +209,22 @@ def test_the_path_leads_from_what_is_given_to_the_image_expected_last(objective:
 )
 def test_what_cannot_be_is_refused_in_a_sentence(asked: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
-        list(model_of().denoise_path(torch.zeros(2, *SHAPE), **asked))
+        model_of().denoise_path(torch.zeros(2, *SHAPE), **asked)  # at the call, before any frame is taken
 
 
 def test_flow_matching_has_no_noise_to_put_back() -> None:
     with pytest.raises(UserError, match="there is: ddim"):
-        list(model_of(objective="flow-matching").denoise_path(torch.zeros(2, *SHAPE), sampler="ddpm"))
+        model_of(objective="flow-matching").denoise_path(torch.zeros(2, *SHAPE), sampler="ddpm")
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("level", [-0.1, 1.01, float("nan")])
+def test_a_level_beyond_image_and_noise_is_refused_in_a_sentence(objective: str, level: float) -> None:
+    model = model_of(objective=objective)
+    with pytest.raises(UserError, match="between 0, the image, and 1"):
+        model.signal(level)
+    with pytest.raises(UserError, match="between 0, the image, and 1"):
+        model.noised(torch.zeros(2, *SHAPE), level, seeded())
 
 
 # --- learning -------------------------------------------------------------------------------------------------------

@@ -235,3 +235,12 @@ def test_same_model_whatever_was_drawn_before(name: str) -> None:
     first = model_of(name)
     torch.randn(10)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), model_of(name).parameters(), strict=True))
+
+
+@every_family
+def test_its_shapes_are_known_without_memory_for_it(name: str) -> None:
+    """So are weights checked that come from elsewhere."""
+    with torch.device("meta"):
+        model = build(name, FAMILIES[name].Config(), SHAPE, CLASSES)
+    shapes = {key: tensor.shape for key, tensor in model_of(name).state_dict().items()}
+    assert {key: tensor.shape for key, tensor in model.state_dict().items()} == shapes

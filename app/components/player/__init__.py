@@ -29,17 +29,18 @@ _mount = st.components.v2.component(
 
 
 class Film(NamedTuple):
-    """One run on the tour. sheet: all frames as one picture, see `sheet_of`; height, width: of a frame. meter: its
-    neighbours may be empty, (0,), where no codes of real images are known. sentence: the meter in words, for those who
-    cannot see the strip. caption: what stands under the strip."""
+    """One run on the tour. sheet: all frames as one picture, see `sheet_of`; height, width: of a frame. meter: None
+    where nothing is measured, and there is no strip; its neighbours may be empty, (0,), where no codes of real images
+    are known. sentence: the meter in words, for those who cannot see the strip. caption: what stands under the strip.
+    """
 
     name: str
     sheet: bytes
     height: int
     width: int
-    meter: Meter
-    sentence: str
-    caption: str
+    meter: Meter | None
+    sentence: str = ""
+    caption: str = ""
 
 
 def sheet_of(frames: np.ndarray) -> bytes:
@@ -63,7 +64,7 @@ def player(
     arrays: dict[str, tuple[Any, Kind]] = {}
     for number, film in enumerate(films):
         arrays[f"sheet{number}"] = np.frombuffer(film.sheet, np.uint8), "u1"
-        if (probabilities := film.meter.probabilities) is not None:
+        if film.meter and (probabilities := film.meter.probabilities) is not None:
             arrays[f"probabilities{number}"] = (probabilities * 255).round(), "u1"
             # Rounded they may be equal: what a frame reads as, and what counts, is said once and for all here.
             arrays[f"reads{number}"] = probabilities.argmax(1), "u2"
@@ -82,6 +83,7 @@ def player(
 def _described(film: Film, count: int) -> dict[str, Any]:
     return {
         "name": film.name, "height": film.height, "width": film.width, "columns": min(COLUMNS, count),
-        "sentence": film.sentence, "caption": film.caption,
-        "neighbours": film.meter.neighbours.tolist(), "jumps": film.meter.jumps.astype(float).round(1).tolist(),
+        "sentence": film.sentence, "caption": film.caption, "metered": film.meter is not None,
+        "neighbours": film.meter.neighbours.tolist() if film.meter else [],
+        "jumps": film.meter.jumps.astype(float).round(1).tolist() if film.meter else [],
     }  # fmt: skip

@@ -57,7 +57,7 @@ class Player {
       run.said = screen.appendChild(make("div", "said"));
       return screen;
     }));
-    strips.replaceChildren(...this.runs.map((run) => {
+    strips.replaceChildren(...this.runs.filter((run) => run.metered).map((run) => {
       const strip = make("figure", "strip");
       run.strip = strip.appendChild(make("canvas"));
       run.strip.setAttribute("role", "img");
@@ -90,7 +90,7 @@ class Player {
       if (run.picture) drawFrame(run, frame);
       tell(run, about, frame);
       run.screen.setAttribute("aria-label", `Frame ${number} of ${run.name}, ${leg}`);
-      drawStrip(run.strip, run, about, frame);
+      if (run.metered) drawStrip(run.strip, run, about, frame);
     }
     this.scrubber.value = frame;
     this.scrubber.setAttribute("aria-valuetext", `frame ${number} of ${last}, ${leg}`);
@@ -163,17 +163,20 @@ function tell(run, about, frame) {
   title.textContent = run.name;
   if (run.probabilities) {
     const best = ranked(run, frame, about.classes.length).slice(0, 3), said = make("p", "reads");
-    said.textContent = `Reads as ${about.classes[best[0]]}${run.off[frame] ? ", which is at neither end" : ""}`;
+    const ends = [...new Set(about.ends[about.legs[frame]])].map((c) => about.classes[c]);
+    const instead = ends.length > 1 ? `: neither ${ends.join(" nor ")}` : `, not ${ends[0]}`;
+    said.textContent = `Reads as ${about.classes[best[0]]}${run.off[frame] ? instead : ""}`;
     const share = (c) => run.probabilities[frame * about.classes.length + c] / 255;
     lines.push(said, ...best.filter((c) => share(c) >= 0.01).map((c) => bar(about, c, share(c))));
   }
-  const jump = make("p"), count = run.neighbours[frame];
-  if (run.neighbours.length) {
+  const told = [], count = run.neighbours[frame];
+  if (run.neighbours.length) told.push(`${count} real image${count === 1 ? "" : "s"} near`);
+  if (run.metered) told.push(`Jump ${run.jumps[frame].toFixed(1)} grey levels`);
+  for (const words of told) {
     lines.push(make("p"));
-    lines.at(-1).textContent = `${count} real image${count === 1 ? "" : "s"} near`;
+    lines.at(-1).textContent = words;
   }
-  jump.textContent = `Jump ${run.jumps[frame].toFixed(1)} grey levels`;
-  run.said.replaceChildren(title, ...lines, jump);
+  run.said.replaceChildren(title, ...lines);
 }
 
 function bar(about, c, share) {
