@@ -43,7 +43,7 @@ CODE_STEPS = 20  # between an image and its code
 class Config(BaseConfig):
     objective: Objective = knob("noise", help="What the network tells: the noise, or the direction of a straight line.")
     steps: int = knob(50, 1, T, help="Steps from noise to a sample.", unit="steps")
-    guidance: float = knob(1.0, 0, 10, help="How far samples go towards their class: 1 as learned, more: clearer.")
+    guidance: float = knob(1.2, 0, 10, help="How far samples go towards their class: 1 as learned, more: clearer.")
     label_dropout: float = knob(0.1, 0, 1, help="Share of images whose class is kept back.", advanced=True)
     plain_loss: bool = knob(False, help="Count each level by its error in the noise alone.", advanced=True)
     width: int = knob(40, 8, 128, help="Channels of the larger grid.", unit="channels", advanced=True)
@@ -151,9 +151,10 @@ class Model(nn.Module):
         generator: torch.Generator | None = None, *, sampler: str = "ddim", guidance: float = 1.0,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         check_step(level, to, sampler, self.SAMPLERS, guidance)
-        image, noise = self.predict(noisy, level, labels, guidance)
-        image, before, after = image.clamp(-1, 1), self.signal(level), self.signal(to)
-        if sampler == "ddim" or before == after:  # Eq. 12 of [6] without noise
+        image = self.predict(noisy, level, labels, guidance)[0].clamp(-1, 1)
+        before, after = self.signal(level), self.signal(to)
+        if sampler == "ddim" or before == after:  # Eq. 12 of [6] without fresh noise
+            noise = (noisy - before[0] * image) / max(before[1], 1e-8)  # all else, or what was cut off would be lost
             return after[0] * image + after[1] * noise, unit(image)
         fresh = torch.randn(noisy.shape, generator=generator, device=noisy.device)
         return ddpm(noisy, image, fresh, before, after), unit(image)

@@ -1,7 +1,7 @@
 """`make zoo`: train the runs that come with the package again. `python -m genmodels.zoo NAME ...` trains those alone.
 
 What is kept of a run is what the pages need, small: no image of a dataset, no optimiser, half-precision numbers, and
-about a dozen snapshots.
+a few snapshots.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from genmodels.families.contract import abilities
 from genmodels.runs import ZOO, Run, RunConfig, create
 from genmodels.worker import run_to_end
 
-KEPT = 12  # snapshots of each run
+KEPT = 9  # snapshots of each run
 LEFT_OUT = ("resume.pt", "log.txt", "live.npz", "request.json", "worker.lock")
 _MNIST: dict[str, object] = {"latent_size": 16, "hidden_size": 300, "layers": 2, "learning_rate": 1e-3}
 _SHAPES: dict[str, object] = {"latent_size": 10, "beta": 4.0, "body": "conv", "hidden_size": 128}

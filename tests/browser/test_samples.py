@@ -12,7 +12,7 @@ from tests.browser.test_journeys import no_trace
 def grid(server: str, page: Page, trained) -> str:
     run = trained("conditional-gan", budget=20)
     page.goto(f"{server}/samples?run={run.id}&noises=3&n=6&frames=12")
-    expect(page.locator(".samples.classes img")).to_have_count(30)
+    expect(page.locator(".album.table img")).to_have_count(30)
     return page.url
 
 
@@ -23,13 +23,13 @@ def test_a_class_is_asked_for_and_the_address_shows_the_same(grid: str, page: Pa
     expect(page.get_by_text("6 samples from seed 0, asked to be 7")).to_be_visible()
     page.get_by_role("button", name="Another").click()
     page.wait_for_url(re.compile(r"seed=[1-9]\d*"))
-    first = page.locator(".samples img[alt='Sample 1']").first
+    first = page.locator(".album img[alt='Sample 1']").first
     seed = page.url.split("seed=")[1].split("&")[0]
     expect(page.get_by_text(f"from seed {seed}, asked to be 7")).to_be_visible()
     expect(page.get_by_text("of the training images themselves")).to_be_visible()
     other = browser.new_context(viewport={"width": 390, "height": 844}).new_page()
     other.goto(page.url)
-    again = other.locator(".samples img[alt='Sample 1']").first
+    again = other.locator(".album img[alt='Sample 1']").first
     expect(again).to_be_visible()
     assert again.get_attribute("src") == first.get_attribute("src")
     expect(other.get_by_text("of the training images themselves")).to_be_visible()
