@@ -229,7 +229,7 @@ def picture(seen: Denoiser | Completer, key: str, otherwise: str) -> tuple[np.nd
     else:
         channels, side, _ = seen.images.shape[1:]
         inks = BLACK_AND_WHITE if channels == 1 or seen.light else INKS
-        given = pad("Draw here", key=key, inks=inks, pen=STROKE / side, on_drawn=lambda: go(start="drawing"))
+        given = pad("Draw here", key=key, inks=inks, pen=STROKE / side)
     if given is None or given.min() == given.max():
         st.info("Choose a picture." if kind == "upload" else otherwise)
         return None

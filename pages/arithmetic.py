@@ -9,7 +9,7 @@ st.title("Arithmetic")
 st.write("Take what one group of images has and another has not, and add it to an image: **drag the strength**.")
 try:
     inside = look.run_to_look_at("encode", "decode")
-    if inside.in_steps:
+    if inside.in_noise:
         st.info("Codes of this run are noise, whose means say next to nothing: choose a run that squeezes its images.")
         st.stop()
     if not inside.real:

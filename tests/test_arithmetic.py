@@ -56,7 +56,7 @@ def test_every_family_opens_on_an_equation(family: str, trained: Trained):
     run = trained(family, budget=20)
     app = arithmetic(run)
     assert not app.error
-    if open_inside(run).in_steps:
+    if open_inside(run).in_noise:
         assert "choose a run that squeezes its images" in words(app)
         return
     assert not app.warning or "extrapolation" in app.warning[0].value

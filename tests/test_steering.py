@@ -88,7 +88,7 @@ def test_a_turn_at_the_first_step_is_the_knob_itself(new_run) -> None:
 
 
 def test_after_kill_9_a_steered_run_is_the_one_that_never_stopped(new_run) -> None:
-    plan = {"budget": 3000, "log_every": 50, **SMALL}
+    plan = {"budget": 6000, "log_every": 25, **SMALL}
     killed, least = new_run(**plan), 100
     jobs.start(killed)
     turns = [{"beta": 8.0}, {"learning_rate": 0.0005}, {"beta": 0.5}]

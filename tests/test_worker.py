@@ -188,7 +188,7 @@ def test_a_spare_ends_with_the_one_who_started_it() -> None:
 
 def test_after_kill_9_a_resumed_run_is_the_one_that_never_stopped(new_run, started) -> None:
     """Bit for bit on one thread: losses at every point, weights, optimiser, noise."""
-    plan = {"budget": 3000, "log_every": 50, "threads": 1, "latent_size": 4, "hidden_size": 32}
+    plan = {"budget": 6000, "log_every": 25, "threads": 1, "latent_size": 4, "hidden_size": 32}
     whole = new_run(**plan)
     for _ in run_to_end(whole):
         pass

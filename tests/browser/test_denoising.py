@@ -10,7 +10,7 @@ from tests.test_denoising import untrained
 
 def test_a_drawn_digit_is_noised_and_comes_back_in_ten_ways(server: str, page: Page) -> None:
     run = untrained()
-    page.goto(f"{server}/denoising?run={run.id}&mode=picture&start=drawing&steps=100&level=0.1&asked=1")
+    page.goto(f"{server}/denoising?run={run.id}&mode=picture&start=drawing&steps=100&level=0.1&asked=1&seed=4")
     expect(page.get_by_role("application", name=re.compile("Draw here"))).to_be_visible()
     down_the_middle(page)
     page.mouse.up()
@@ -31,3 +31,4 @@ def test_a_drawn_digit_is_noised_and_comes_back_in_ten_ways(server: str, page: P
     expect(page.get_by_role("img", name=re.compile(r"^Result \d+: \d"))).to_have_count(10)
     expect(page.get_by_role("button", name="Start again")).to_be_visible()
     assert "asked=1" in page.url
+    assert "seed=4" in page.url, "the noise is that of the link"
