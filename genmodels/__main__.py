@@ -203,9 +203,9 @@ def evaluate(arguments: argparse.Namespace) -> None:
         nll_images=arguments.images, dataset=dataset,
     )  # fmt: skip
     if arguments.json:
-        print(json.dumps({name: metric._asdict() for name, metric in found.items()}, indent=1))
+        print(json.dumps({name: metric.entry() for name, metric in found.items()}, indent=1))
         return
-    for name, (value, unit, better, n, floor) in found.items():
+    for name, (value, unit, better, n, floor, _) in found.items():
         beside = "" if floor is None else f", floor {floor:.5f}"
         print(f"{name:22} {value:12.5f}  {unit} ({better} is better, n = {n}{beside})")
 

@@ -56,6 +56,7 @@ class Figure(BaseModel):
     better: str = Field(pattern="^(lower|higher|neither)$")
     n: int = Field(ge=0)
     floor: float | None = None
+    parts: dict[str, float] = Field(default={}, max_length=MOST_CLASSES)
 
 
 class Point(BaseModel):
@@ -164,7 +165,7 @@ def _write(run: Run, files: dict[str, bytes]) -> None:
         write_atomically(run.path / "metrics.jsonl", lambda file: file.write(text))
     if "summary.json" in files:
         figures = _checked(TypeAdapter(dict[str, Figure]), _json(files, "summary.json"), "summary.json")
-        write_json(run.path / "summary.json", {_name(name): figure.model_dump() for name, figure in figures.items()})
+        write_json(run.path / "summary.json", {_name(name): _entry(figure) for name, figure in figures.items()})
     if steering.RECORD in files:
         try:
             steering.replace(run, steering.parsed(files[steering.RECORD], config))
@@ -228,6 +229,12 @@ def _name(name: str) -> str:
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,60}", name):
         raise UserError(f"The file summary.json in the archive names a figure '{plain(name)}', which no run has.")
     return name
+
+
+def _entry(figure: Figure) -> dict[str, Any]:
+    if any(len(name) > 100 for name in figure.parts):
+        raise UserError("The file summary.json in the archive names a part of a figure at too great a length.")
+    return figure.model_dump(exclude=None if figure.parts else {"parts"})
 
 
 def _metrics(content: bytes, losses: set[str]) -> bytes:

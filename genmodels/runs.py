@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from genmodels.config import Config, Schedule, UserError
+from genmodels.data.selection import Selection
 from genmodels.families import build, family
 from genmodels.files import disk_errors, home, read_json, write_atomically, write_json
 
@@ -40,6 +41,7 @@ class RunConfig(Config):
     size: int | None = Field(default=None, ge=8, le=64)
     channels: int | None = None
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    selection: Selection | None = None  # training images that it does not learn from
     schedule: Schedule = Schedule()
     shape: tuple[int, int, int]
     classes: tuple[str, ...] = ()
@@ -267,13 +269,18 @@ class Run:
         write_atomically(self.path / f"{name}.npz", lambda file: save(file, **arrays))  # type: ignore[arg-type]
 
     def summary(self) -> dict[str, Any]:
-        """Final metrics, name -> {value, unit, better, n, floor}; {} before the end. Raises UserError."""
+        """Final metrics, name -> {value, unit, better, n, floor}, with parts where it has any; {} before the end.
+
+        Raises UserError.
+        """
         try:
             found = read_json(self.path / "summary.json")
         except FileNotFoundError:
             return {}
         wanted = {"value", "unit", "better", "n", "floor"}
-        if not isinstance(found, dict) or any(not isinstance(f, dict) or set(f) != wanted for f in found.values()):
+        if not isinstance(found, dict) or any(
+            not isinstance(f, dict) or set(f) - {"parts"} != wanted for f in found.values()
+        ):
             raise UserError(f"The file summary.json of run {self.id} is damaged: delete it or train again.")
         return found
 

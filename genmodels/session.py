@@ -18,6 +18,7 @@ from genmodels.analysis.judge import Judge, judge_of
 from genmodels.analysis.metrics import Metric, evaluate
 from genmodels.analysis.snapshot import latent_space, snapshot
 from genmodels.config import UserError
+from genmodels.data.selection import select
 from genmodels.families.contract import abilities
 from genmodels.files import write_atomically, write_json
 from genmodels.runs import Run, RunConfig, Status
@@ -50,7 +51,7 @@ def dataset_of(config: RunConfig) -> data.Dataset:
     dataset = data.load(config.dataset, config.size, config.channels, config.seed)
     if dataset.shape != config.shape or dataset.classes != config.classes:
         raise UserError(f"The dataset '{config.dataset}' is no longer what this run was made for: start a new one.")
-    return dataset
+    return select(dataset, config.selection) if config.selection else dataset
 
 
 def load_checkpoint(run: Run, state: training.State) -> dict[str, Any] | None:
@@ -176,7 +177,7 @@ class Session:
                 found = asked(dataset=self.dataset, samples=self._affordable())
             except UserError:  # a judge that cannot be read fails no training
                 found = asked()
-        write_json(self.run.path / "summary.json", {name: metric._asdict() for name, metric in found.items()})
+        write_json(self.run.path / "summary.json", {name: metric.entry() for name, metric in found.items()})
         return found
 
     def _affordable(self) -> int:

@@ -33,6 +33,7 @@ ORDER = [
     "worker",
     "jobs",
     "experiment",
+    "debiasing",
     "exchange",
 ]
 NEVER_JOBS = {"analysis", "figures", "media"}

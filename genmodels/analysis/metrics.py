@@ -1,6 +1,8 @@
 """Numbers for a trained model: name -> Metric, on images it has not seen."""
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -14,13 +16,23 @@ from genmodels.training import Images, evaluating, measure, scaled, some
 
 
 class Metric(NamedTuple):
-    """One number with what is needed to read it. floor: what real data scores, where that is known."""
+    """One number with what is needed to read it. floor: what real data scores, where that is known.
+
+    parts: what the number is made of, such as the KL of each dimension, by name.
+    """
 
     value: float
     unit: str
     better: Literal["lower", "higher", "neither"]
     n: int
     floor: float | None = None
+    parts: Mapping[str, float] = MappingProxyType({})
+
+    def entry(self) -> dict[str, Any]:
+        """As summary.json has it: parts only where there are any."""
+        found = self._asdict()
+        parts = dict(found.pop("parts"))
+        return found | ({"parts": parts} if parts else {})
 
 
 def log_weights(model: Likelihood, observed: Tensor, draws: int, generator: torch.Generator) -> Tensor:
