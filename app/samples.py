@@ -17,6 +17,7 @@ from app.start import SEEDS, forget, whole
 from genmodels import data, media
 from genmodels.config import UserError
 from genmodels.data import Dataset
+from genmodels.data.selection import select
 from genmodels.families import FAMILIES
 from genmodels.runs import Run
 
@@ -169,7 +170,9 @@ def dataset_of(run: Run) -> Dataset | None:
     if not data.is_present(config.dataset):
         return None
     loaded = data.load(config.dataset, config.size, config.channels, config.seed)
-    return loaded if loaded.shape == config.shape else None
+    if loaded.shape != config.shape:
+        return None
+    return select(loaded, config.selection) if config.selection else loaded
 
 
 def show(shown: Shown) -> None:

@@ -8,6 +8,7 @@ import streamlit as st
 from app.state import plain
 from genmodels.config import Config, Schedule
 from genmodels.data import DATASETS
+from genmodels.data.selection import Selection
 from genmodels.families import FAMILIES
 from genmodels.figures import title
 from genmodels.runs import RunConfig
@@ -40,9 +41,21 @@ def of_run(config: RunConfig) -> list[Setting]:
         ),
         Setting("colour", COLOUR[channels], COLOUR[entry.channels] if entry else None, f"in {COLOUR[channels]}"),
         Setting("seed", str(config.seed), "0", f"seed {config.seed}"),
+        Setting("left_out", selection := _selection(config.selection), "nothing", selection),
         Setting("budget", _budget(schedule), _budget(Schedule()), _budget(schedule)),
         *[each for each in _knobs(Schedule, schedule.model_dump()) if each.name not in ("budget", "unit")],
     ]
+
+
+def _selection(selection: Selection | None) -> str:
+    """'without 12 images, 0.05 of the images of class 8'."""
+    if not selection:
+        return "nothing"
+    parts = [f"without {len(selection.left_out):,} images"] if selection.left_out else []
+    if selection.scarce is not None:
+        kind = "" if "=" in selection.scarce else "class "
+        parts.append(f"{selection.kept:.3g} of the images of {kind}{selection.scarce}")
+    return ", ".join(parts) or "nothing"
 
 
 def _knobs(kind: type[Config], values: dict[str, Any]) -> list[Setting]:

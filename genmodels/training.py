@@ -18,6 +18,8 @@ from genmodels.data.dataset import Dataset, Part
 from genmodels.families.contract import Batch, Update
 from genmodels.nn import set_bfloat16
 
+CHUNK = 2000  # images that are encoded at once
+
 
 class DivergedError(UserError):
     """A loss or a weight stopped being a number."""
@@ -96,6 +98,7 @@ class State:
     seed: int
     step: int = 0
     seconds: float = 0.0
+    drawn: tuple[int, Tensor] | None = None  # of a model with draw_weights: an epoch, and the images drawn for it
 
     @classmethod
     def new(cls, model: nn.Module, seed: int) -> "State":
@@ -104,7 +107,9 @@ class State:
         return cls(model, model.optimizers(), generator, seed)  # type: ignore[operator]
 
     def save(self) -> dict[str, Any]:
-        return {
+        # The weights of a draw are of the model as it was when the epoch began, so it cannot be made again.
+        drawn = {} if self.drawn is None else {"drawn": (self.drawn[0], self.drawn[1].cpu())}
+        return drawn | {
             "model": self.model.state_dict(),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "generator": self.generator.get_state(),
@@ -118,6 +123,7 @@ class State:
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(saved["optimizers"][name])
         self.step, self.seconds = saved["step"], saved["seconds"]
+        self.drawn = saved.get("drawn")
         if saved["device"] == self.generator.device.type:
             self.generator.set_state(saved["generator"])
         else:  # generators of different devices have different states: other noise, of the same law
@@ -177,6 +183,21 @@ def order(count: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
 
 
+def drawn_order(state: State, data: Images, epoch: int) -> Tensor:
+    """The images of one pass of a model that has `draw_weights`: drawn with replacement by these weights, or `order`
+    where it has none for this pass. A pass that is under way keeps its draw. -> (count,)
+    """
+    if state.drawn is None or state.drawn[0] != epoch:
+        count = len(data.images)
+        with evaluating(state.model):
+            weights = state.model.draw_weights(map(scaled, data.images.split(CHUNK)), data.labels, epoch)
+        if weights is None:
+            return order(count, state.seed, epoch)
+        generator = torch.Generator().manual_seed(state.seed * 1_000_003 + epoch)
+        state.drawn = epoch, torch.multinomial(weights.cpu(), count, replacement=True, generator=generator)
+    return state.drawn[1]
+
+
 def updater(state: State, schedule: Schedule) -> Update:
     """`update(loss, name)` for a family's step: zero, backward, clip, step, average; refuses a loss that is no number.
 
@@ -226,11 +247,13 @@ def train(model: nn.Module, data: Images, schedule: Schedule, state: State) -> I
     set_bfloat16(model, use_bfloat16(schedule.precision, device))
     update, step, before = updater(state, schedule), model.step, time.perf_counter()
     permutation, others, permuted = torch.empty(0), None, -1
+    draws = hasattr(model, "draw_weights")
     model.train()
     while (done := share_done(schedule, count, state.step, state.seconds)) < 1:
         epoch, place_in_epoch = divmod(state.step, per_epoch)
         if epoch != permuted:
-            permutation, permuted = order(count, state.seed, epoch).to(device), epoch
+            drawn = drawn_order(state, data, epoch) if draws else order(count, state.seed, epoch)
+            permutation, permuted = drawn.to(device), epoch
             if not data.aligned:
                 others = order(count, ~state.seed, epoch).to(device)
         if schedule.decay == "cosine":

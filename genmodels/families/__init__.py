@@ -53,6 +53,7 @@ class Family:
 FAMILIES: dict[str, Family] = {
     "vae": Family("VAE", "learns a smooth map of the data that one can sample from", "vae"),
     "multi-stage-vae": Family("Multi-stage VAE", "a VAE whose codes also tell the class", "multi_stage_vae"),
+    "debiasing-vae": Family("Debiasing VAE", "a VAE that looks again at what it has seen least of", "debiasing_vae"),
     "autoencoder": Family("Autoencoder", "squeezes each image into a short code and draws it again", "autoencoder"),
     "conv-autoencoder": Family("Convolutional autoencoder", "the same with convolutions: sharper", "conv_autoencoder"),
     "gan": Family("GAN", "two networks compete: one makes images, one tells them from real ones", "gan"),

@@ -44,9 +44,9 @@ class Model(vae.Model):
         return self.classifier(self.encode(x))
 
     def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        reconstruction, kl, z = self.terms(batch)
+        objective, curves, z = self.terms(batch)
         logits = self.classifier(z)
         cross_entropy = F.cross_entropy(logits, batch.labels)
-        update(reconstruction + self.beta_at(batch.step) * kl + self.class_weight * cross_entropy, "vae")
+        update(objective + self.class_weight * cross_entropy, "vae")
         accuracy = (logits.detach().argmax(1) == batch.labels).float().mean()
-        return self.named(reconstruction, kl) | {"cross_entropy": cross_entropy.detach(), "accuracy": accuracy}
+        return curves | {"cross_entropy": cross_entropy.detach(), "accuracy": accuracy}

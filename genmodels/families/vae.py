@@ -6,11 +6,16 @@ Minimise, in nats per image (sum over pixels, sum over latents, mean over the ba
     E_q(z|x)[-log p(x|z)] + beta KL(q(z|x) || N(0, I)),    q(z|x) = N(mu(x), diag(sigma²(x))).
 
 With beta = 1 this is -ELBO, an upper bound on -log p(x). A larger beta buys simpler, less entangled codes with blur.
+With k > 1 importance samples it is the importance-weighted bound, between the two and closer the larger k is,
+
+    -E[log 1/k sum_i w_i],    w_i = p(x|z_i) (p(z_i) / q(z_i|x))^beta,    z_1 ... z_k ~ q(z|x).
 
 [1] D. Kingma and M. Welling (2014), Auto-encoding variational Bayes, https://arxiv.org/abs/1312.6114
 [2] I. Higgins et al. (2017), beta-VAE, https://openreview.net/forum?id=Sy2fzU9gl
 [3] O. Rybkin, K. Daniilidis and S. Levine (2021), Simple and effective VAE training with calibrated decoders,
     https://arxiv.org/abs/2006.13202
+[4] Y. Burda, R. Grosse and R. Salakhutdinov (2016), Importance weighted autoencoders, https://arxiv.org/abs/1509.00519
+[5] G. Tucker et al. (2019), Doubly reparameterized gradient estimators, https://arxiv.org/abs/1810.04152
 """
 
 import math
@@ -32,6 +37,9 @@ class Config(BaseConfig):
     latent_size: int = knob(16, 1, 256, help="How many numbers describe an image.", unit="dimensions")
     body: Literal["mlp", "conv"] = knob("mlp", help="Networks of dense layers (fast) or of convolutions (sharper).")
     beta_warm_up: int = knob(0, 0, 1_000_000, help="Beta grows from 0 over so many steps.", unit="steps", advanced=True)
+    importance_samples: int = knob(
+        1, 1, 100, help="Codes tried for each image: more tighten the bound (IWAE) and take longer.", advanced=True
+    )
     likelihood: Literal["bernoulli", "gaussian"] = knob(
         "bernoulli",
         help="Bernoulli: pixels are drawn black or white anew at each step. Gaussian: grey values, learned spread.",
@@ -63,10 +71,7 @@ def binarize(x: Tensor, generator: torch.Generator) -> Tensor:
 
 
 class BernoulliLogLikelihood(torch.autograd.Function):
-    """log p(x; logits), summed over pixels. Its slope in the logits is x - p: said here, autograd is spared six passes.
-
-    (N, D), (N, D) -> (N,).
-    """
+    """See `bernoulli_log_likelihood`. Its slope in the logits is x - p: said here, autograd is spared six passes."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, x: Tensor) -> Tensor:
@@ -75,31 +80,36 @@ class BernoulliLogLikelihood(torch.autograd.Function):
         # x l - softplus(l), in steps that are vectorised on a processor: F.softplus is five times slower. Of factors
         # that are at least 1/2, 32 are multiplied before the logarithm is taken: far from underflow.
         factors = 1 - p
-        factors = torch.maximum(p, factors, out=factors).unflatten(1, (math.gcd(p.shape[1], 32), -1)).prod(1)
-        return torch.linalg.vecdot(logits, x) - logits.relu().sum(1) + factors.log().sum(1)
+        factors = torch.maximum(p, factors, out=factors).unflatten(-1, (math.gcd(p.shape[-1], 32), -1)).prod(-2)
+        return torch.linalg.vecdot(logits, x) - logits.relu().sum(-1) + factors.log().sum(-1)
 
     @staticmethod
     @once_differentiable  # what is saved would give a wrong second derivative
     def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None]:
         p, x = ctx.saved_tensors
-        return (x - p).mul_(slopes[0].unsqueeze(1)), None
+        return (x - p).mul_(slopes[0].unsqueeze(-1)), None
 
 
 def bernoulli_log_likelihood(logits: Tensor, x: Tensor) -> Tensor:
     """Sum over pixels of x log p + (1 - x) log(1 - p), p = sigmoid(logits); appendix C.1 of [1].
 
-    (N, C, H, W), (N, C, H, W) -> (N,), nats.
+    (..., N, D), (N, D) -> (..., N), nats.
     """
-    return BernoulliLogLikelihood.apply(logits.flatten(1), x.flatten(1))
+    return BernoulliLogLikelihood.apply(logits, x)
 
 
 def gaussian_log_likelihood(mean: Tensor, log_sigma: Tensor, x: Tensor) -> Tensor:
     """Sum over pixels of log N(x; mean, sigma²), the constant included; appendix C.2 of [1], Eq. 4 of [3].
 
-    (N, C, H, W), (), (N, C, H, W) -> (N,), nats.
+    (..., N, D), (), (N, D) -> (..., N), nats.
     """
     error = (x - mean) * torch.exp(-log_sigma)
-    return -(0.5 * error.square() + log_sigma + 0.5 * math.log(2 * math.pi)).flatten(1).sum(1)
+    return -(0.5 * error.square() + log_sigma + 0.5 * math.log(2 * math.pi)).sum(-1)
+
+
+def importance_weighted_bound(log_weights: Tensor) -> Tensor:
+    """log 1/k sum_i w_i of each image, Eq. 8 of [4]. (k, N) -> (N,), nats."""
+    return log_weights.logsumexp(0) - math.log(len(log_weights))
 
 
 class Model(nn.Module):
@@ -145,9 +155,10 @@ class Model(nn.Module):
         return binarize(x, generator) if self.config.likelihood == "bernoulli" else x
 
     def log_likelihood(self, observed: Tensor, z: Tensor, visible: Tensor | None = None) -> Tensor:
-        drawn = self.decoder(z)
+        """As the contract has it; and for k codes of each image, (N, C, H, W), (k, N, L) -> (k, N)."""
+        drawn, observed = self.decoder(z.flatten(0, -2)).view(*z.shape[:-1], -1), observed.flatten(1)
         if visible is not None:
-            drawn, observed = drawn[:, visible], observed[:, visible]
+            drawn, observed = drawn[..., visible.flatten()], observed[:, visible.flatten()]
         if self.config.likelihood == "bernoulli":
             return bernoulli_log_likelihood(drawn, observed)
         # The spread cannot fall below e^-5: on exact pixels the density would grow without end.
@@ -161,23 +172,33 @@ class Model(nn.Module):
         """Beta after so many updates: it grows in a straight line while it warms up."""
         return self.config.beta * min(1.0, (step + 1) / max(1, self.config.beta_warm_up))
 
-    def terms(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """One sample of Eq. 7 of [1]: -log p(x|z) and KL, means over the batch, and the z drawn."""
+    def terms(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """What is minimised, the curves, and the first z drawn, Eq. 7 of [1]. The curves are of the plain -ELBO whatever
+        beta and k are, so that all runs can be compared."""
+        k, beta = self.config.importance_samples, self.beta_at(batch.step)
         observed = self.observe(batch.images, batch.generator)
         mean, log_var = self.mean_and_log_var(observed)
-        noise = torch.randn(mean.shape, generator=batch.generator, device=mean.device)
+        noise = torch.randn(k, *mean.shape, generator=batch.generator, device=mean.device)
         z = mean + torch.exp(0.5 * log_var) * noise
-        return -self.log_likelihood(observed, z).mean(), kl_to_standard_normal(mean, log_var).sum(1).mean(), z
+        tried = z.view_as(z)  # a view, as what is hooked below must not touch what others learn from z
+        likelihood = self.log_likelihood(observed, tried)
+        reconstruction, kl = -likelihood.mean(), kl_to_standard_normal(mean, log_var).sum(1).mean()
+        curves = {"negative_elbo": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
+        curves = {name: value.detach() for name, value in curves.items()}
+        if k == 1:
+            return reconstruction + beta * kl, curves, z[0]
+        # log q knows z but not by which mu and sigma: their slope in it is, by [5], in the factor w (1 - beta + beta w).
+        log_q = Normal(mean.detach(), torch.exp(0.5 * log_var.detach())).log_prob(tried)
+        log_weights = likelihood + beta * (Normal(0.0, 1.0).log_prob(tried) - log_q).sum(2)
+        if z.requires_grad:
+            share = log_weights.detach().softmax(0).unsqueeze(2)  # logsumexp has brought one w
+            tried.register_hook(lambda slope: slope * (1 - beta + beta * share))
+        return -importance_weighted_bound(log_weights).mean(), curves, z[0]
 
     def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
-        reconstruction, kl, _ = self.terms(batch)
-        update(reconstruction + self.beta_at(batch.step) * kl, "vae")
-        return self.named(reconstruction, kl)
-
-    def named(self, reconstruction: Tensor, kl: Tensor) -> dict[str, Tensor]:
-        """The curves. -ELBO is always the one with beta = 1, so that runs with different betas can be compared."""
-        reconstruction, kl = reconstruction.detach(), kl.detach()
-        return {"negative_elbo": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
+        objective, curves, _ = self.terms(batch)
+        update(objective, "vae")
+        return curves
 
     def views(self, batch: Batch) -> dict[str, Tensor]:
         return {"originals": batch.images, "reconstructions": self.decode(self.encode(batch.images))}

@@ -28,22 +28,22 @@ def test_kl_is_the_one_of_torch_distributions() -> None:
 
 
 def test_bernoulli_is_the_one_of_torch_distributions_also_for_extreme_logits() -> None:
-    logits = torch.randn(20, 1, 8, 8, generator=seeded()) * 50
-    x = (torch.rand(20, 1, 8, 8, generator=seeded(1)) < 0.5).float()
-    oracle = Independent(Bernoulli(logits=logits), 3).log_prob(x)
+    logits = torch.randn(5, 20, 64, generator=seeded()) * 50
+    x = (torch.rand(20, 64, generator=seeded(1)) < 0.5).float()
+    oracle = Independent(Bernoulli(logits=logits), 1).log_prob(x)
     assert torch.allclose(vae.bernoulli_log_likelihood(logits, x), oracle, rtol=1e-5)
 
 
 def test_the_slope_of_bernoulli_is_the_one_of_autograd() -> None:
-    logits = torch.randn(3, 1, 4, 4, generator=seeded(), dtype=torch.float64).mul(5).requires_grad_()
-    x = (torch.rand(3, 1, 4, 4, generator=seeded(1)) < 0.5).double()
+    logits = torch.randn(2, 3, 16, generator=seeded(), dtype=torch.float64).mul(5).requires_grad_()
+    x = (torch.rand(3, 16, generator=seeded(1)) < 0.5).double()
     assert torch.autograd.gradcheck(lambda logits: vae.bernoulli_log_likelihood(logits, x), logits)
 
 
 def test_gaussian_is_the_one_of_torch_distributions_constant_included() -> None:
-    mean, x = torch.rand(20, 3, 8, 8, generator=seeded()), torch.rand(20, 3, 8, 8, generator=seeded(1))
+    mean, x = torch.rand(5, 20, 192, generator=seeded()), torch.rand(20, 192, generator=seeded(1))
     log_sigma = torch.tensor(-1.3)
-    oracle = Independent(Normal(mean, log_sigma.exp()), 3).log_prob(x)
+    oracle = Independent(Normal(mean, log_sigma.exp()), 1).log_prob(x)
     assert torch.allclose(vae.gaussian_log_likelihood(mean, log_sigma, x), oracle, rtol=1e-5)
 
 
@@ -101,13 +101,11 @@ def test_beta_is_used_and_warms_up() -> None:
 
 def test_losses_sum_over_pixels_and_latents_and_average_over_the_batch() -> None:
     """A batch said twice has the same losses; twice the pixels have twice the reconstruction."""
-    observed = (torch.rand(6, 1, 8, 8, generator=seeded()) < 0.5).float()
-    logits = torch.randn(6, 1, 8, 8, generator=seeded(1))
+    observed = (torch.rand(6, 64, generator=seeded()) < 0.5).float()
+    logits = torch.randn(6, 64, generator=seeded(1))
     once = vae.bernoulli_log_likelihood(logits, observed)
-    assert torch.allclose(
-        vae.bernoulli_log_likelihood(logits.repeat(2, 1, 1, 1), observed.repeat(2, 1, 1, 1)), once.repeat(2)
-    )
-    wide = vae.bernoulli_log_likelihood(torch.cat([logits, logits], 3), torch.cat([observed, observed], 3))
+    assert torch.allclose(vae.bernoulli_log_likelihood(logits.repeat(2, 1), observed.repeat(2, 1)), once.repeat(2))
+    wide = vae.bernoulli_log_likelihood(torch.cat([logits, logits], 1), torch.cat([observed, observed], 1))
     assert torch.allclose(wide, 2 * once)
 
 
