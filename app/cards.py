@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from app import panels, pictures, settings, steering
+from app import doctor, panels, pictures, settings, steering
 from app.controls import attempt
 from app.state import go, plain
 from genmodels import exchange, figures, jobs
@@ -140,10 +140,12 @@ def _face(run: Run, config: RunConfig, known: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if run.shipped:
             st.badge("ready-made", icon=":material/inventory_2:", color="violet")
+            doctor.badge(run, status)
             st.caption(run.id, width="content")
             return
         panels.badge(status)
         steering.badge(run)
+        doctor.badge(run, status)
         done = f"{status.share:.0%} · " if status.active else ""
         st.caption(f"{done}{age(config.created)} · {run.id.rsplit('-', 1)[-1]}", width="content")
 

@@ -87,21 +87,21 @@ def _watch(named: Members, known: tuple[str, ...]) -> None:
 def choose_beta(named: Members) -> str:
     """The slider that everything follows."""
     labels = list(named)
-    _forget_others("beta", labels)
+    forget_others("beta", labels)
     return st.select_slider("Beta", labels, labels[0], key="beta", bind="query-params")
 
 
 def choose_image(run: Run) -> int:
     """The class whose first test image the members start their traversal from; without classes, that image."""
     classes = run.config.classes[:10] or tuple(str(n + 1) for n in range(10))
-    _forget_others("from", classes)
+    forget_others("from", classes)
     picked = st.segmented_control(
         "Traverse from an image of class", classes, default=classes[0], required=True, key="from", bind="query-params"
     )
     return classes.index(picked)
 
 
-def _forget_others(key: str, options: Sequence[str]) -> None:
+def forget_others(key: str, options: Sequence[str]) -> None:
     """Drop a choice from before that this comparison does not have; one in the address is dropped by its widget."""
     if st.session_state.get(key, options[0]) not in options:
         st.session_state[key] = options[0]
@@ -163,7 +163,7 @@ def draw_curves(named: Members, label: str) -> None:
     for name, run in named.items():
         told = run.metrics()
         test = panels.series(told, "test", loss, "step")
-        lines[f"beta {name}"] = _later(test if len(test[0]) > 1 else panels.series(told, "train", loss, "step"))
+        lines[f"beta {name}"] = later(test if len(test[0]) > 1 else panels.series(told, "train", loss, "step"))
         marks += [(x, f"{name}: {words}") for x, words in steering.marks(steering.turns_of(run), told, "step")]
     at = "at beta 1, " if loss == "negative_elbo" else ""
     sentence = f"{title(loss)} {at}nats per image, on test images."
@@ -172,7 +172,7 @@ def draw_curves(named: Members, label: str) -> None:
     st.caption(f"{sentence} The first {START:.0%} of the steps, far off the rest, are left out.", help=panels.NAT)
 
 
-def _later(series: figures.Series) -> figures.Series:
+def later(series: figures.Series) -> figures.Series:
     """Without the first steps, beside which all that follows would look flat."""
     x, y = series
     kept = x >= START * x[-1:].sum()

@@ -48,7 +48,7 @@ def balance(run: Run, told: list[dict[str, Any]], step: float) -> None:
     from genmodels.analysis.balance import balance as in_words
 
     read_at, counts = _read_as(run, step)
-    shares, dash = (None, "") if counts is None else _expected(run.config)
+    shares, dash = (None, "") if counts is None else expected(run.config)
     sentences = in_words([each for each in told if each["step"] <= step], counts, run.config.classes, shares)
     if not sentences:
         return
@@ -65,7 +65,7 @@ def balance(run: Run, told: list[dict[str, Any]], step: float) -> None:
     st.caption(f"What a fixed classifier, the judge, reads {counts.sum():,} samples of step {read_at:,} as{dash}.")
 
 
-def _expected(config: RunConfig) -> tuple[np.ndarray | None, str]:
+def expected(config: RunConfig) -> tuple[np.ndarray | None, str]:
     """Of each class among samples, (K,), or None where it is not known; and what a dash at it is, in words."""
     if "conditional" in FAMILIES[config.family].abilities:
         count = len(config.classes)

@@ -33,6 +33,10 @@ st.navigation(
             st.Page(page_file("translate"), title="Translate", icon=":material/translate:", url_path="translate"),
             st.Page(page_file("complete"), title="Complete", icon=":material/extension:", url_path="complete"),
         ],
+        "Judge": [
+            st.Page(page_file("compare"), title="Compare", icon=":material/balance:", url_path="compare"),
+            st.Page(page_file("outliers"), title="Outliers", icon=":material/search_insights:", url_path="outliers"),
+        ],
         "Learn": [
             st.Page(page_file("flow"), title="Flow", icon=":material/grid_on:", url_path="flow"),
         ],

@@ -9,7 +9,7 @@ import numpy as np
 import streamlit as st
 from streamlit.errors import StreamlitPageNotFoundError
 
-from app import game, pictures, settings, steering
+from app import doctor, game, pictures, settings, steering
 from app.controls import attempt
 from app.plan import duration
 from app.state import go, page_file, plain
@@ -115,6 +115,7 @@ def _watch(run: Run, known: str, pace: float | None) -> None:
     with st.container():
         troubles(run, status, told)
         links(run)
+        doctor.panel(run, status)
     if status.state == "queued" and not told:
         st.info("Loss curves, samples and reconstructions appear here as soon as it learns.")
         return
@@ -160,7 +161,7 @@ def charts(
         if len(seen) > 1:
             pictures_of(run, seen, ["reconstructions"])
     with right:
-        dimensions(run, status, arrays)
+        dimensions(run, arrays)
     for number, each in enumerate(drawn[beside:]):
         places = st.columns(2, gap="large") if number % 2 == 0 else places
         with places[number % 2]:
@@ -344,7 +345,7 @@ def curve(axes: Axes, run: Run, names: tuple[str, ...], height: int) -> None:
     st.caption(sentence)
 
 
-def dimensions(run: Run, status: Status, arrays: Mapping[str, np.ndarray]) -> None:
+def dimensions(run: Run, arrays: Mapping[str, np.ndarray]) -> None:
     """KL of each latent dimension, where the family has it."""
     if "kl" not in arrays:
         return
@@ -352,11 +353,6 @@ def dimensions(run: Run, status: Status, arrays: Mapping[str, np.ndarray]) -> No
     st.markdown("**What each latent dimension carries**, KL in nats")
     sentence = figures.kl_sentence(kl)
     st.vega_lite_chart(figures.live_kl_bars(kl), key="kl", alt=sentence)
-    if not status.active and (kl > figures.CARRIES).sum() < len(kl) / 2:
-        sentence += (
-            " Most are hardly used: the code has more dimensions than it needs. Where the copies are blurred or grey,"
-            " fewer dimensions, a smaller beta or longer training help."
-        )
     if "latents" in arrays and run.config.knobs.get("likelihood") == "bernoulli":
         sentence += (
             f" Measured on {len(arrays['latents']):,} test images in grey. The KL in the curves and figures differs:"

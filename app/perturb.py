@@ -83,9 +83,12 @@ def explore(inside: Inside, start: Start) -> np.ndarray:
         shown = st.segmented_control(
             f"Sliders, of {shown:,} dimensions", [each for each in SLIDERS if each <= shown], default=SLIDERS[0],
             required=True, key="sliders", bind="query-params",
-            help="A code of this run is noise: each number matters as little as any other. First come those that vary "
-            "most among test images.",
+            help="First come those that vary most among test images.",
         )  # fmt: skip
+        st.caption(
+            "A code of this run is noise, in which each number matters as little as any other: one slider alone "
+            "changes next to nothing. The page Transitions walks from one image's noise to another's."
+        )
     place = place_in_address(start.code, directions)
     latents(
         inside, start.code, place, directions, told(inside), dead_words(inside), key=f"latents-{inside.run.id}",

@@ -185,19 +185,22 @@ def newest(run: Run) -> str:
 
 
 @st.cache_data(show_spinner=False, max_entries=512)
-def _thumbnail(path: str, name: str, changed: int) -> Picture | None:
+def _thumbnail(path: str, name: str, changed: int, room: tuple[int, int]) -> Picture | None:
     arrays = Run(Path(path)).arrays(name)
     kinds = ("samples", "reconstructions", "translations")
     images = next((arrays[each] for each in kinds if each in arrays), None)
     if images is None or not len(images):
         return None
-    factor, _, gap = layout(images.shape[3], 28, THUMBNAIL[0])
-    rows = max(1, THUMBNAIL[1] // (images.shape[2] * factor + gap))
+    factor, _, gap = layout(images.shape[3], 28, room[0])
+    rows = max(1, room[1] // (images.shape[2] * factor + gap))
     light = media.is_light_on_dark(arrays.get("originals", arrays.get("inputs", images)))
-    return sheet(images, 28, light, rows, THUMBNAIL[0])
+    return sheet(images, 28, light, rows, room[0])
 
 
-def thumbnail(run: Run) -> Picture | None:
-    """A few samples of a run, or copies where it has no samples, small; None before there are any. Raises UserError."""
+def thumbnail(run: Run, room: tuple[int, int] = THUMBNAIL) -> Picture | None:
+    """A few samples of a run, or copies where it has no samples, small; None before there are any. Raises UserError.
+
+    room: CSS pixels, width and height at most.
+    """
     name = newest(run)
-    return _thumbnail(str(run.path), name, run.changed(f"{name}.npz"))
+    return _thumbnail(str(run.path), name, run.changed(f"{name}.npz"), room)

@@ -74,8 +74,13 @@ def choose_kind(kinds: Mapping[str, str]) -> str:
 
 
 def go(**where: object) -> None:
-    """Start anew from there: the rest of the old start and the way from it are forgotten."""
-    forget(*MOVED, *OWN)
+    """Start anew from there: the rest of the old start and the way from it are forgotten.
+
+    A seed is of the start only where that is a sample; elsewhere it says which noise, and stays.
+    """
+    forget(
+        *MOVED, *(each for each in OWN if each != "seed" or "prior" in (st.query_params.get("start"), *where.values()))
+    )
     st.query_params.update({name: str(value) for name, value in where.items()})
 
 

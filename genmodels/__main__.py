@@ -4,8 +4,9 @@ import argparse
 import json
 import signal
 import sys
+import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,13 +14,18 @@ from genmodels.config import Config, Schedule, UserError
 from genmodels.files import disk_errors
 
 if TYPE_CHECKING:
+    from genmodels.analysis.metrics import Metric
+    from genmodels.data import Dataset
     from genmodels.runs import Run
 
 FIGURES = (
     "floor: what real images score in the place of the model's. It is no limit: where images are few it varies with "
-    "the choice, and a model can score better. hash: which judge, a fixed classifier, read the images; compare values "
-    "only where it is the same."
+    "the choice, and a model can score better. n: images or samples that the figure is of. hash: which judge, a fixed "
+    "classifier, or which autoencoder where there are no labels, read the images; compare values only where it is the "
+    "same. What this run or its data cannot have is listed at the end, with the reason."
 )
+ARROWS = {"lower": "↓ lower", "higher": "↑ higher", "neither": "· neither"}
+PARTS = 12  # of a figure that are printed; of more the largest
 
 
 def parser() -> argparse.ArgumentParser:
@@ -51,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     evaluate.add_argument("--draws", type=int, default=500, help="draws per image for the NLL (default 500)")
     evaluate.add_argument("--images", type=int, default=1000, help="test images for the NLL (default 1000)")
+    evaluate.add_argument("--samples", type=int, default=10_000, help="samples that are made (default 10000)")
     for command in (resume, sample, evaluate):
         command.add_argument("run", metavar="RUN", help="its id, or the path of its folder")
 
@@ -194,20 +201,57 @@ def evaluate(arguments: argparse.Namespace) -> None:
     from genmodels.session import dataset_of
     from genmodels.training import Images
 
-    if arguments.draws < 1 or arguments.images < 1:
-        raise UserError("--draws and --images must be 1 or more.")
+    if min(arguments.draws, arguments.images, arguments.samples) < 1:
+        raise UserError("--draws, --images and --samples must be 1 or more.")
     run = runs.find(arguments.run)
     dataset = dataset_of(run.config)
+    read_by(run, dataset)
     found = metrics.evaluate(
-        run.model, Images.of(dataset, "test"), step=run.status().step, draws=arguments.draws,
-        nll_images=arguments.images, dataset=dataset,
+        run.model, Images.of(dataset, "test"), draws=arguments.draws, nll_images=arguments.images, dataset=dataset,
+        samples=arguments.samples,
     )  # fmt: skip
+    lacking: dict[str, list[str]] = {}
+    for name, why in metrics.left_out(run.model, dataset, arguments.samples).items():
+        lacking.setdefault(why, []).append(name)
     if arguments.json:
         print(json.dumps({name: metric.entry() for name, metric in found.items()}, indent=1))
+    else:
+        print(table(found))
+    for why, names in lacking.items():
+        print(f"Left out: {', '.join(names)}. {why}", file=sys.stderr if arguments.json else sys.stdout)
+
+
+def read_by(run: "Run", dataset: "Dataset") -> None:
+    """Train what reads this run's images where nothing does yet."""
+    from genmodels.analysis.features import reader_of, train_unlabelled
+    from genmodels.analysis.judge import train_judge
+    from genmodels.families.contract import abilities
+
+    if not {"sample", "translate"} & set(abilities(run.model)) or reader_of(dataset.name, dataset.classes):
         return
-    for name, (value, unit, better, n, floor, _) in found.items():
-        beside = "" if floor is None else f", floor {floor:.5f}"
-        print(f"{name:22} {value:12.5f}  {unit} ({better} is better, n = {n}{beside})")
+    if labelled := len(dataset.classes) > 1:
+        print("No judge reads these images yet: training one, in about half a minute.", file=sys.stderr)
+    else:
+        print(
+            "These images have no classes that a judge could learn: training an autoencoder, to compare them in its "
+            "features, in about a quarter of a minute.",
+            file=sys.stderr,
+        )
+    (train_judge if labelled else train_unlabelled)(dataset.name)
+
+
+def table(found: "Mapping[str, Metric]") -> str:
+    """A line for each figure, and under it what it is made of."""
+    lines = [f"{'figure':24} {'value':>12}  {'better':9} {'floor':>12} {'n':>7}  unit"]
+    for name, (value, unit, better, n, floor, parts) in found.items():
+        least = "" if floor is None else f"{floor:.5f}"
+        lines.append(f"{name:24} {value:12.5f}  {ARROWS[better]:9} {least:>12} {n:>7,}  {unit}")
+        if parts:
+            kept = parts if len(parts) <= PARTS else dict(sorted(parts.items(), key=lambda part: -part[1])[:PARTS])
+            more = f" and {len(parts) - len(kept)} smaller" if len(parts) > len(kept) else ""
+            told = ", ".join(f"{part}: {number:.3g}" for part, number in kept.items()) + more
+            lines.append(textwrap.fill(f"of which {told}", 110, initial_indent=" " * 25, subsequent_indent=" " * 25))
+    return "\n".join(lines)
 
 
 def list_runs(arguments: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ import contextlib
 import re
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from genmodels import jobs, steering
@@ -90,14 +90,21 @@ def _undo(started: Sequence[Run], others: Sequence[Run]) -> None:
                 time.sleep(0.1)
 
 
+def grouped(runs: Sequence[Run], is_member: Callable[[Run], bool], order: Callable[[Run], Any]) -> dict[str, list[Run]]:
+    """Id -> the members of each experiment in order. Damaged runs are left out."""
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        with contextlib.suppress(UserError):
+            if run.config.experiment and is_member(run):
+                found.setdefault(run.config.experiment, []).append(run)
+    return {name: sorted(members, key=order) for name, members in found.items()}
+
+
 def experiments() -> dict[str, list[Run]]:
     """Id -> members by beta, the newest experiment first, the shipped one last. Damaged runs are left out."""
-    found: dict[str, list[Run]] = {}
-    for run in [*all_runs(), *shipped_runs()]:
-        with contextlib.suppress(UserError):
-            if run.config.experiment and has_beta(run):
-                found.setdefault(run.config.experiment, []).append(run)
-    return {name: in_order(runs) for name, runs in found.items()}
+    found = grouped([*all_runs(), *shipped_runs()], has_beta, by_beta)
+    # Members of an experiment of another kind, as of the debiasing one, all have the same beta.
+    return {name: runs for name, runs in found.items() if len({*map(beta_of, runs)}) == len(runs)}
 
 
 def members(name: str) -> list[Run]:
@@ -128,8 +135,12 @@ def beta_of(run: Run) -> float:
     return float(run.config.model_config_of_family().beta)  # type: ignore[attr-defined]
 
 
+def by_beta(run: Run) -> tuple[float, str]:
+    return beta_of(run), run.id
+
+
 def in_order(runs: Sequence[Run]) -> list[Run]:
-    return sorted(runs, key=lambda run: (beta_of(run), run.id))
+    return sorted(runs, key=by_beta)
 
 
 def labelled(runs: Sequence[Run]) -> dict[str, Run]:

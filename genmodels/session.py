@@ -172,7 +172,7 @@ class Session:
             space = latent_space(self.model, self.test_images, len(self.config.classes))
             if space:
                 self.run.write_arrays("latents", space)
-            asked = partial(evaluate, self.model, self.test_images, step=self.state.step, draws=100, nll_images=500)
+            asked = partial(evaluate, self.model, self.test_images, draws=100, nll_images=500)
             try:
                 found = asked(dataset=self.dataset, samples=self._affordable())
             except UserError:  # a judge that cannot be read fails no training

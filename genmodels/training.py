@@ -183,18 +183,22 @@ def order(count: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
 
 
+def weights_of(model: nn.Module, data: Images) -> Tensor | None:
+    """How likely a model that has `draw_weights` would now draw each image, (N,), or None: all alike."""
+    with evaluating(model):
+        return model.draw_weights(map(scaled, data.images.split(CHUNK)), data.labels)  # type: ignore[operator]
+
+
 def drawn_order(state: State, data: Images, epoch: int) -> Tensor:
-    """The images of one pass of a model that has `draw_weights`: drawn with replacement by these weights, or `order`
-    where it has none for this pass. A pass that is under way keeps its draw. -> (count,)
+    """The images of one pass of a model that has `draw_weights`: drawn with replacement by its weights, once it has
+    learned from a whole pass. A pass that was left half-way keeps its draw. -> (count,)
     """
     if state.drawn is None or state.drawn[0] != epoch:
-        count = len(data.images)
-        with evaluating(state.model):
-            weights = state.model.draw_weights(map(scaled, data.images.split(CHUNK)), data.labels, epoch)
+        count, weights = len(data.images), weights_of(state.model, data) if epoch else None
         if weights is None:
             return order(count, state.seed, epoch)
         generator = torch.Generator().manual_seed(state.seed * 1_000_003 + epoch)
-        state.drawn = epoch, torch.multinomial(weights.cpu(), count, replacement=True, generator=generator)
+        state.drawn = epoch, torch.multinomial(weights, count, replacement=True, generator=generator)
     return state.drawn[1]
 
 

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import controls, panels, plan, state, steering
+from app import controls, doctor, panels, plan, state, steering
 from genmodels import jobs
 from genmodels.config import Schedule, UserError
 from genmodels.families import FAMILIES
@@ -17,12 +17,12 @@ if run := state.run_in_address():
     st.stop()
 
 like = state.run_in_address("like")
-key = f"new-{like.id if like else ''}"
+key = f"new-{like.id if like else ''}{st.query_params.get('with', '') if like else ''}"
 st.title("Train a model")
 st.write("Choose what it learns from and what it is. Then press **Train** and watch.")
 
 try:
-    old = like.config if like else None
+    old = doctor.asked(like) if like else None
     # Two rows, so that on a phone the button comes before the knobs.
     first, ready = st.columns([3, 2], gap="large")
     second, _ = st.columns([3, 2], gap="large")

@@ -124,9 +124,9 @@ def test_without_the_dataset_of_a_run_the_form_stays_and_shows_the_way(trained, 
 
 
 def test_the_first_points_do_not_flatten_the_curves() -> None:
-    x, y = comparison._later((np.array([1.0, 19, 20, 500, 1000]), np.array([535.0, 300, 200, 101, 100])))
+    x, y = comparison.later((np.array([1.0, 19, 20, 500, 1000]), np.array([535.0, 300, 200, 101, 100])))
     assert (list(x), list(y)) == ([20, 500, 1000], [200, 101, 100])
-    assert len(comparison._later((np.zeros(0), np.zeros(0)))[0]) == 0
+    assert len(comparison.later((np.zeros(0), np.zeros(0)))[0]) == 0
 
 
 def test_a_kl_of_next_to_nothing_has_no_exponent() -> None:

@@ -148,6 +148,9 @@ def test_a_painted_hole_is_in_the_link_and_all_or_nothing_is_said() -> None:
     assert not app.error
     assert [len(each) for each in pictures(app)] == [2, 3]
     assert np.array_equal(complete.hole_in(hole(mask), 8, 8), mask)
+    next(button for button in app.button if button.label == "Clear the link's hole").click().run()
+    assert "hole" not in app.query_params
+    assert "Paint over what should be hidden" in words(app)
     for damaged in ("!!!!", "AAAA"):
         assert "hole is damaged" in words(visit("complete", run=run.id, hidden="painted", hole=damaged))
     assert "Paint over" in words(visit("complete", run=run.id, hidden="painted"))

@@ -234,6 +234,15 @@ def test_what_is_sampled_once_is_kept_and_a_link_shows_the_same(run: Run, monkey
     assert first.get("html")[0].proto.body != body
 
 
+def test_another_start_keeps_the_seed_of_the_noise(run: Run):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Denoiser, "from_noise", _still)
+        app = opened(run, mode="picture", seed="7", image="3")
+        app.button_group(key="perturb-start").set_value("drawing").run()
+    assert app.query_params["seed"] in ("7", ["7"])
+    assert "image" not in app.query_params
+
+
 def test_what_a_link_asks_wrongly_gets_a_sentence_each(run: Run):
     wrong = {"steps": "0", "guidance": "11", "asked": "99", "sampler": "magic", "mode": "up", "seed": "x", "n": "77"}
     with pytest.MonkeyPatch.context() as patch:

@@ -14,7 +14,7 @@ from genmodels.steering import Turn
 from genmodels.worker import run_to_end
 
 STEPS = Schedule(budget=20, unit="steps", threads=1, device="cpu", log_every=1)
-FAMILIES = ["vae", "multi-stage-vae"]
+FAMILIES = ["vae", "multi-stage-vae", "debiasing-vae"]
 
 
 @pytest.fixture

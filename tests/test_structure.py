@@ -22,6 +22,8 @@ ORDER = [
     "threads",
     "runs",
     "steering",
+    "doctor",
+    "ranking",
     "opening",
     "inside",
     "translation",

@@ -1,97 +1,34 @@
-"""How near a model's images come to real ones, in the features of a fixed judge.
+"""How near a model's images come to real ones: in the features of a fixed judge, class by class, and pixel by pixel.
 
 Where there is one, each number has its floor: what real images score, as many training images in the place of the
-model's, against the same test images. The features are those of a small classifier of this very dataset, not of
-Inception: values of two models can be compared where the judge's hash is the same, and with published ones never.
+model's, against the same test images. The features are those of a small classifier of this very dataset, or of an
+autoencoder where it has no labels, not of Inception: values of two models can be compared where the hash is the same,
+and with published ones never.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from genmodels.analysis.balance import missing
-from genmodels.analysis.judge import Judge, judge_of
+from genmodels.analysis.distances import PRDC, SHARPNESS, frechet, kernel_distance, prdc, sharpness
+from genmodels.analysis.features import Reader, reader_of
+from genmodels.analysis.judge import Judge
 from genmodels.analysis.metrics import Metric
-from genmodels.analysis.snapshot import to_bytes
+from genmodels.analysis.nearest import nearest, too_near, usual
+from genmodels.analysis.snapshot import in_chunks, to_bytes
 from genmodels.data.dataset import Dataset, Part
 from genmodels.families.contract import abilities
 from genmodels.training import evaluating, scaled
 
-AT_ONCE = 4_000_000  # distances held in memory together
 TOGETHER = 500  # images made at a time
-
-
-class PRDC(NamedTuple):
-    """Four shares of two sets of features; density alone can exceed 1. For two sets of the same law, precision and
-    recall are near 1, density is 1 on average, and coverage 1 - 2^-wide."""
-
-    precision: float
-    recall: float
-    density: float
-    coverage: float
-
-
-def frechet(a: np.ndarray, b: np.ndarray) -> float:
-    """Squared Fréchet distance of the Gaussians fitted to two sets of features. (N, F), (M, F) -> 0 or more.
-
-    M. Heusel et al. (2017), GANs trained by a two time-scale update rule, https://arxiv.org/abs/1706.08500, Eq. 6:
-    |m - m'|² + tr(C + C' - 2 (C C')^(1/2)), where the last trace is the sum of the singular values of C^(1/2) C'^(1/2).
-    """
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    first, second = (np.atleast_2d(np.cov(each, rowvar=False)) for each in (a, b))
-    shared = np.linalg.svd(_root(first) @ _root(second), compute_uv=False).sum()
-    apart = ((a.mean(0) - b.mean(0)) ** 2).sum()
-    return max(0.0, float(apart + np.trace(first) + np.trace(second) - 2 * shared))
-
-
-def _root(covariance: np.ndarray) -> np.ndarray:
-    """The symmetric square root; what rounding made negative counts as nothing."""
-    values, vectors = np.linalg.eigh(covariance)
-    return (vectors * np.sqrt(values.clip(0))) @ vectors.T
-
-
-def prdc(real: np.ndarray, fake: np.ndarray, k: int = 3, wide: int = 5) -> PRDC:
-    """Precision and recall with balls that reach the k-th neighbour, density and coverage with the `wide`-th.
-
-    real: (N, F), fake: (M, F). A ball lies round each feature, as wide as to its k-th nearest other one of its set.
-    precision: fakes in a ball of a real one; recall: real ones in a ball of a fake: T. Kynkäänniemi et al. (2019),
-    Improved precision and recall metric, https://arxiv.org/abs/1904.06991, Eq. 1-2, k = 3. density: balls of real ones
-    that a fake lies in, over `wide`; coverage: balls of real ones with a fake in them: M. F. Naeem et al. (2020),
-    Reliable fidelity and diversity metrics, https://arxiv.org/abs/2002.09797, Eq. 4-5, k = 5.
-    """
-    middle = real.mean(0)  # what is subtracted from each other should not be large
-    x, y = (torch.from_numpy(np.ascontiguousarray(each - middle, np.float32)) for each in (real, fake))
-    # What lies on the edge is within, whatever the last digit of a product says.
-    slack = 1e-6 * float(max(x.square().sum(1).max(), y.square().sum(1).max()))
-    narrow, broad = (_reach(x, nearest) + slack for nearest in (k, wide))
-    of_fake = _reach(y, k) + slack
-    precise, inside = 0, 0
-    recalled, covered = (torch.zeros(len(x), dtype=torch.bool) for _ in range(2))
-    for rows in torch.arange(len(y)).split(max(1, AT_ONCE // len(x))):
-        apart = _squares(y[rows], x)
-        precise += int((apart <= narrow).any(1).sum())
-        recalled |= (apart <= of_fake[rows, None]).any(0)
-        within = apart <= broad
-        inside += int(within.sum())
-        covered |= within.any(0)
-    wide = min(wide, len(x) - 1)
-    return PRDC(
-        precise / len(y), recalled.sum().item() / len(x), inside / (wide * len(y)), covered.sum().item() / len(x)
-    )
-
-
-def _squares(a: Tensor, b: Tensor) -> Tensor:
-    """Squared distances. (A, F), (B, F) -> (A, B)."""
-    return torch.addmm(b.square().sum(1), a, b.T, alpha=-2).add_(a.square().sum(1, keepdim=True))
-
-
-def _reach(x: Tensor, k: int) -> Tensor:
-    """The squared distance of each to its k-th nearest other one. (N, F) -> (N,)."""
-    k = min(k, len(x) - 1)  # itself is the first of k + 1
-    parts = x.split(max(1, AT_ONCE // len(x)))
-    return torch.cat([_squares(part, x).topk(k + 1, largest=False).values[:, k] for part in parts])
+FEWEST = 50  # images whose neighbours are counted: with fewer a share is off by ten points or more
+OF_EACH = 10  # samples of each class, on average, that a share of classes is counted from
+ASKED, LEAST = 500, 100  # samples whose nearest training image is looked for: so many, or this many of large sets
+PRODUCTS, MOST = 25_000_000_000, 1_000_000_000  # pixels compared for that, and pixels of training images, about
+COMPARED = ("frechet_distance", "kernel_distance", *PRDC._fields)
+COUNTED = ("class_histogram", "missing_classes", "largest_class_share")
 
 
 def class_shares(judge: Judge, images: np.ndarray) -> np.ndarray:
@@ -104,25 +41,59 @@ def _shares(probabilities: np.ndarray) -> np.ndarray:
 
 
 def sample_metrics(model: Any, dataset: str, data: Dataset, n: int = 10_000, seed: int = 0) -> dict[str, Metric]:
-    """What can be measured of a model that samples or translates; {} where it does neither or nothing can read it.
+    """What can be measured of a model that samples or translates; of the rest `left_out` says why.
 
-    dataset: the name that chooses the judge. n: images made, at most; distances are between as many samples, training
+    dataset: the name that chooses the reader. n: images made, at most; distances are between as many samples, training
     and test images, so no more of each than there are test images. Of composed names see `judge_of`.
     """
-    if min(data.sizes[0], data.sizes[2]) < 2:
+    if min(n, data.sizes[0], data.sizes[2]) < 2:
         return {}  # nothing has a neighbour
-    judge = judge_of(dataset, data.classes) if len(data.classes) > 1 else None
-    found: dict[str, Metric] = {}
-    if judge and "sample" in abilities(model):
-        found |= _of_samples(model, judge, data, n, seed)
+    reader, found = reader_of(dataset, data.classes), {}
+    if "sample" in abilities(model):
+        found |= _of_samples(model, reader, data, n, seed)
     if "translate" in abilities(model) and data.sources is not None:
         for direction in model.DIRECTIONS:
-            found |= _of_translations(model, direction, judge, data, n, seed)
-    return found
+            found |= _of_translations(model, direction, reader, data, n, seed)
+    lacking = left_out(model, data, n, reader)
+    return {name: metric for name, metric in found.items() if name.removesuffix("_back") not in lacking}
 
 
-def _words(judge: Judge) -> str:
-    return f"judge features, hash {judge.facts.sha256[:8]}, accuracy {judge.facts.accuracy:.1%}"
+def left_out(model: Any, data: Dataset, n: int, reader: Reader | None) -> dict[str, str]:
+    """Which figures of samples there cannot be, and why in one sentence. Cheap: nothing is made or read."""
+    can, found = abilities(model), {}
+    everything = (*COMPARED, *COUNTED, "sharpness", "memorised")
+    if "sample" not in can:
+        if "translate" not in can:
+            why = "This family makes no images of its own: nothing gives its codes a law that one could draw from."
+            return dict.fromkeys(everything, why)
+        why = "This family turns given images into others: it has no samples of its own."
+        found |= dict.fromkeys((*PRDC._fields, *COUNTED, "memorised"), why)
+    if why := _too_few(data, n, 2):
+        return found | dict.fromkeys(everything, why)
+    if reader is None:
+        who = "a judge" if len(data.classes) > 1 else "an autoencoder"
+        why = f"Nothing was trained yet to read these images: `python -m genmodels evaluate RUN` trains {who} first."
+        return found | dict.fromkeys((*COMPARED, *COUNTED), why)
+    few = {"frechet_distance": reader.facts.features + 1} | dict.fromkeys(PRDC._fields, FEWEST)
+    found |= {name: why for name, needed in few.items() if name not in found and (why := _too_few(data, n, needed))}
+    if len(data.classes) < 2:
+        why = f"The images have {'one class' if data.classes else 'no classes'}: sort them into folders by class first."
+    else:
+        needed = OF_EACH * len(data.classes)
+        why = f"There are too few samples: {n:,}, and {needed:,} are needed; make more." if n < needed else ""
+    return found | (dict.fromkeys(COUNTED, why) if why else {})
+
+
+def _too_few(data: Dataset, n: int, needed: int) -> str:
+    """What there is least of, where that is less than needed."""
+    there = {"samples": n, "training images": data.sizes[0], "test images": data.sizes[2]}
+    name = min(there, key=lambda name: there[name])
+    cure = "make more" if name == "samples" else "bring more images"
+    return (
+        ""
+        if there[name] >= needed
+        else f"There are too few {name}: {there[name]:,}, and {needed:,} are needed; {cure}."
+    )
 
 
 def _rows(data: Dataset, part: Part, n: int, seed: int) -> np.ndarray:
@@ -141,69 +112,119 @@ def _made(model: Any, n: int, labels: np.ndarray, seed: int) -> np.ndarray:
         return np.concatenate([to_bytes(model.sample(len(c), c if told else None, generator)) for c in asked])
 
 
-def _of_samples(model: Any, judge: Judge, data: Dataset, n: int, seed: int) -> dict[str, Metric]:
+def _of_samples(model: Any, reader: Reader | None, data: Dataset, n: int, seed: int) -> dict[str, Metric]:
     """Samples against test images, and training images in their place as the floor."""
-    count, words = min(n, data.sizes[0], data.sizes[2]), _words(judge)
+    count = min(n, data.sizes[0], data.sizes[2])
     labels = np.random.default_rng(seed).choice(data.labels[data.span("train")], n)  # by the law that was learned
-    seen, said = judge.read(_made(model, n, labels, seed))
-    real, truth = judge.read(data.images[_rows(data, "test", count, seed)])
-    other = judge.features(data.images[_rows(data, "train", count, seed)])
-    away, floor = frechet(seen[:count], real), frechet(other, real)
-    found = {"frechet_distance": Metric(away, f"squared distance, {words}", "lower", count, floor)}
-    if "conditional" in abilities(model):
-        share = float((said.argmax(1) == labels).mean())
-        found["class_as_asked"] = Metric(share, f"share of samples, {words}", "higher", n, judge.facts.accuracy)
-    for name, value, floor in zip(PRDC._fields, prdc(real, seen[:count]), prdc(real, other), strict=True):
+    made = _made(model, n, labels, seed)
+    real, other = (data.images[_rows(data, part, count, seed)] for part in ("test", "train"))
+    found: dict[str, Metric] = {}
+    if reader:
+        (seen, said), (known, truth) = reader.read(made), reader.read(real)
+        found |= _compared(seen[:count], known, reader.features(other), reader.facts.words)
+    if isinstance(reader, Judge):
+        if "conditional" in abilities(model):
+            share, unit = float((said.argmax(1) == labels).mean()), f"share of samples, {reader.facts.words}"
+            found["class_as_asked"] = Metric(share, unit, "higher", n, reader.facts.accuracy)
+        found |= _counted(_shares(said), _shares(truth), data, n, reader)
+    return found | {"sharpness": _sharpness(made, real), "memorised": _memorised(made, real, data)}
+
+
+def _compared(seen: np.ndarray, real: np.ndarray, other: np.ndarray, words: str) -> dict[str, Metric]:
+    """Features of as many samples, test images and training images. (N, F) each."""
+    found, n = {}, len(seen)
+    for name, distance in (("frechet_distance", frechet), ("kernel_distance", kernel_distance)):
+        unit = f"squared distance, {words}"
+        found[name] = Metric(distance(seen, real), unit, "lower", n, distance(other, real))
+    for name, value, floor in zip(PRDC._fields, prdc(real, seen), prdc(real, other), strict=True):
         unit = "relative to real images" if name == "density" else "share"
-        found[name] = Metric(value, f"{unit}, {words}", "higher", count, floor)
-    shares, known = _shares(said), _shares(truth)
-    learned = np.bincount(data.labels[data.span("train")], minlength=len(shares)) / data.sizes[0]
-    gone, none = (len(missing(each, learned)) for each in (shares, known))
-    top, unit = float(known.max()), f"share of samples, {words}"
-    found["missing_classes"] = Metric(gone, f"of {len(shares)}, {words}", "lower", n, none)
-    found["largest_class_share"] = Metric(float(shares.max()), unit, "neither", n, top)
+        found[name] = Metric(value, f"{unit}, {words}", "higher", n, floor)
     return found
 
 
+def _counted(shares: np.ndarray, known: np.ndarray, data: Dataset, n: int, judge: Judge) -> dict[str, Metric]:
+    """As which classes n samples read, beside the training images' own and, for the floor, test images. (K,), (K,)."""
+    learned = np.bincount(data.labels[data.span("train")], minlength=len(shares)) / data.sizes[0]
+    away, floor = (total_variation(each, learned) for each in (shares, known))
+    gone, none = (len(missing(each, learned)) for each in (shares, known))
+    parts = dict(zip(data.classes, shares.tolist(), strict=True))
+    top, words = float(known.max()), judge.facts.words
+    return {
+        "class_histogram": Metric(away, f"share in a wrong class, {words}", "lower", n, floor, parts),
+        "missing_classes": Metric(gone, f"of {len(shares)}, {words}", "lower", n, none),
+        "largest_class_share": Metric(float(shares.max()), f"share of samples, {words}", "neither", n, top),
+    }
+
+
+def total_variation(p: np.ndarray, q: np.ndarray) -> float:
+    """Half of sum |p - q|: the share that must move for one to become the other. (K,), (K,) of sum 1 -> 0 to 1."""
+    return float(np.abs(p - q).sum() / 2)
+
+
+def _sharpness(made: np.ndarray, real: np.ndarray) -> Metric:
+    """No direction is better: blur is below what real images have, and noise above."""
+    value, floor = (torch.cat(in_chunks(sharpness, torch.from_numpy(each))).mean().item() for each in (made, real))
+    return Metric(value, SHARPNESS, "neither", len(made), floor)
+
+
+def _memorised(made: np.ndarray, real: np.ndarray, data: Dataset) -> Metric:
+    """Samples, and test images as the floor, nearer to a training image than 99 in 100 of these are to another.
+
+    Of large sets not all training images are asked, and fewer samples: it takes seconds.
+    """
+    learned = data.images[data.span("train")]
+    pixels = learned[0].size
+    kept = learned[np.sort(np.random.default_rng(0).permutation(len(learned))[: max(2, MOST // pixels)])]
+    asked = min(ASKED, max(LEAST, PRODUCTS // (len(kept) * pixels)))
+    made, real = made[:asked], real[:asked]
+    near = too_near(nearest(np.concatenate([made, real]), kept), usual(kept, asked))
+    unit = f"share nearer to one of {len(kept):,} training images than 99% of these to another"
+    return Metric(float(near[: len(made)].mean()), unit, "lower", len(made), float(near[len(made) :].mean()))
+
+
 def _of_translations(
-    model: Any, direction: str, judge: Judge | None, data: Dataset, n: int, seed: int
+    model: Any, direction: str, reader: Reader | None, data: Dataset, n: int, seed: int
 ) -> dict[str, Metric]:
     """Translated test images against their true partners, or against real ones where these are unknown."""
     sources, targets, labels = data.sources, data.images, data.source_labels
     assert sources is not None
     back = direction == "back"
     if data.pairing == "domains":  # a judge reads the images, and knows nothing of the sources
-        return {} if back or not judge else _against_domain(model, judge, data, sources, n, seed)
+        return {} if back else _against_domain(model, reader, data, sources, n, seed)
     if back:
         sources, targets, labels = targets, sources, data.labels
         # Only of a style is it known what the sources are: what the images were made of.
-        judge = judge._replace(style="") if judge and data.pairing == "styled" else None
+        reader = reader._replace(style="") if reader and data.pairing == "styled" else None
     rows = _rows(data, "test", n, seed)
     made, true = _translated(model, sources[rows], direction), targets[rows]
-    found = _against_partners(made, true)
-    if judge:
-        (seen, said), (real, truth) = judge.read(made), judge.read(true)
+    found = _against_partners(made, true) | {"sharpness": _sharpness(made, true)}
+    if reader:
+        (seen, said), (real, truth) = reader.read(made), reader.read(true)
         # Other real images would be no floor: a translation of these very inputs can come nearer to their partners.
-        unit = f"squared distance against the true partners, {_words(judge)}"
+        unit = f"squared distance against the true partners, {reader.facts.words}"
         found["frechet_distance"] = Metric(frechet(seen, real), unit, "lower", len(rows))
-        if labels is not None:
+        if isinstance(reader, Judge) and labels is not None:
             kept, floor = (float((each.argmax(1) == labels[rows]).mean()) for each in (said, truth))
-            found["class_kept"] = Metric(kept, f"share of translations, {_words(judge)}", "higher", len(rows), floor)
+            unit = f"share of translations, {reader.facts.words}"
+            found["class_kept"] = Metric(kept, unit, "higher", len(rows), floor)
     return {f"{name}_back" if back else name: metric for name, metric in found.items()}
 
 
 def _against_domain(
-    model: Any, judge: Judge, data: Dataset, sources: np.ndarray, n: int, seed: int
+    model: Any, reader: Reader | None, data: Dataset, sources: np.ndarray, n: int, seed: int
 ) -> dict[str, Metric]:
     """Translated test images against real ones, and training images in their place as the floor; {} of one image."""
     parts: tuple[tuple[np.ndarray, Part], ...] = ((sources, "test"), (data.images, "test"), (data.images, "train"))
-    made, true, other = (_once(images[_rows(data, part, n, seed)]) for images, part in parts)
-    if (count := min(map(len, (made, true, other)))) < 2:
+    given, true, other = (_once(images[_rows(data, part, n, seed)]) for images, part in parts)
+    if (count := min(map(len, (given, true, other)))) < 2:
         return {}
-    seen = judge.features(_translated(model, made[:count], "forward"))
-    real, floor = judge.features(true[:count]), judge.features(other[:count])
-    unit = f"squared distance, {_words(judge)}"
-    return {"frechet_distance": Metric(frechet(seen, real), unit, "lower", count, frechet(floor, real))}
+    made = _translated(model, given[:count], "forward")
+    found = {"sharpness": _sharpness(made, true)}
+    if reader and count > reader.facts.features:
+        seen, real, floor = map(reader.features, (made, true[:count], other[:count]))
+        unit = f"squared distance, {reader.facts.words}"
+        found["frechet_distance"] = Metric(frechet(seen, real), unit, "lower", count, frechet(floor, real))
+    return found
 
 
 def _once(images: np.ndarray) -> np.ndarray:

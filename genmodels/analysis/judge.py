@@ -80,6 +80,16 @@ class Facts(NamedTuple):
     sha256: str
     data: str = ""
 
+    @property
+    def features(self) -> int:
+        """How many numbers an image is compared in."""
+        return 2 * self.settings["width"]
+
+    @property
+    def words(self) -> str:
+        """Whose features they are, as the unit of a figure says it."""
+        return f"judge features, hash {self.sha256[:8]}, accuracy {self.accuracy:.1%}"
+
 
 class Network(nn.Module):
     """Three 3x3 convolutions with batch normalisation, halved by max-pooling, and one linear layer: about 100,000
@@ -141,15 +151,18 @@ class Judge(NamedTuple):
 
     def read(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Both of the above for the price of one: features (N, F) and probabilities (N, K)."""
-        if self.style in UNSTYLED:
-            images = UNSTYLED[self.style](images)
         features, probabilities = [], []
         with evaluating(self.network):
-            for part in torch.from_numpy(np.ascontiguousarray(images)).split(250):
+            for part in torch.from_numpy(unstyled(images, self.style)).split(250):
                 maps = self.network.maps(fitted(part, self.facts.shape))
                 features.append(maps.mean((2, 3)).float())
                 probabilities.append(self.network.head(maps.flatten(1)).float().softmax(1))
         return torch.cat(features).numpy(), torch.cat(probabilities).numpy()
+
+
+def unstyled(images: np.ndarray, style: str) -> np.ndarray:
+    """Images as they were before they got this style, where that can be undone. uint8 (N, C, H, W) -> the same."""
+    return np.ascontiguousarray(UNSTYLED[style](images) if style in UNSTYLED else images)
 
 
 def fitted(images: Tensor, shape: Shape) -> Tensor:
@@ -171,10 +184,10 @@ def judge_of(dataset: str, classes: tuple[str, ...]) -> Judge | None:
     """
     base, style = base_of(dataset)
     for folder in (SHIPPED, home() / "judges"):
-        told = folder / f"{_name(base)}.json"
+        told = folder / f"{file_name(base)}.json"
         if told.exists():
             judge = _opened(told, told.stat().st_mtime_ns)
-            if judge.facts.classes == classes and _content(base) in (None, judge.facts.data):
+            if judge.facts.classes == classes and content_of(base) in (None, judge.facts.data):
                 return judge._replace(style=style)
     return None
 
@@ -199,7 +212,7 @@ def train_judge(
     One seed and one machine give the same weights. Which dataset is read for pairs and domains: see `judge_of`.
     """
     dataset, style = base_of(dataset)
-    content, loaded = _content(dataset) or "", data.load(dataset)
+    content, loaded = content_of(dataset) or "", data.load(dataset)
     if len(loaded.classes) < 2:
         raise UserError(f"The dataset {dataset} has no classes, so there is nothing that a judge could read.")
     settings = settings or SETTINGS.get(dataset, _settings_for(loaded.sizes[0]))
@@ -208,18 +221,22 @@ def train_judge(
         network = Network(loaded.shape, len(loaded.classes), settings)
         place(network, torch.device("cpu"))
         _learn(network, Images.of(loaded, "train"), settings, report)
-    weights = save_tensors({name: tensor.contiguous() for name, tensor in network.state_dict().items()})
     test, count = Images.of(loaded, "test"), sum(p.numel() for p in network.parameters())
     facts = Facts(
-        dataset, loaded.classes, loaded.shape, 0.0, len(test.labels), count, settings.model_dump(),
-        hashlib.sha256(weights).hexdigest(), content,
-    )  # fmt: skip
+        dataset, loaded.classes, loaded.shape, 0.0, len(test.labels), count, settings.model_dump(), "", content
+    )
     facts = facts._replace(accuracy=accuracy(Judge(network, facts), test))
-    folder = folder or home() / "judges"
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / f"{_name(dataset)}.safetensors", lambda file: file.write(weights))
-    write_json(folder / f"{_name(dataset)}.json", facts._asdict())
-    return Judge(network, facts, style)
+    return Judge(network, keep(network, facts, (folder or home() / "judges") / f"{file_name(dataset)}.json"), style)
+
+
+def keep(network: nn.Module, facts: Any, told: Path) -> Any:
+    """Write the weights beside the facts, which then have their hash. -> the facts"""
+    weights = save_tensors({name: tensor.contiguous() for name, tensor in network.state_dict().items()})
+    facts = facts._replace(sha256=hashlib.sha256(weights).hexdigest())
+    told.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(told.with_suffix(".safetensors"), lambda file: file.write(weights))
+    write_json(told, facts._asdict())
+    return facts
 
 
 def accuracy(judge: Judge, images: Images) -> float:
@@ -241,13 +258,13 @@ def _learn(network: Network, images: Images, settings: Settings, report: Report)
     network.eval()
 
 
-def _name(dataset: str) -> str:
+def file_name(dataset: str) -> str:
     """A file name: that of a folder of one's own has a mark of its path, for two may sound alike."""
     plain = re.sub(r"[^a-z0-9]+", "-", dataset.lower()).strip("-")[-40:]
     return plain if dataset in data.DATASETS else f"{plain}-{hashlib.sha256(dataset.encode()).hexdigest()[:8]}"
 
 
-def _content(dataset: str) -> str | None:
+def content_of(dataset: str) -> str | None:
     """What changes with any image of a folder of one's own; empty for the sets that stay as they are, None where the
     folder is not on this machine."""
     if not dataset.startswith(folders.PREFIX):
@@ -255,20 +272,31 @@ def _content(dataset: str) -> str | None:
     return folders.Folder(folders.path_of(dataset)).key() if data.is_present(dataset) else None
 
 
-@lru_cache(maxsize=8)
-def _opened(told: Path, stamp: int) -> Judge:
+def opened(told: Path, build: Callable[[dict[str, Any]], tuple[nn.Module, Any]]) -> tuple[nn.Module, Any]:
+    """What `keep` has written; `build` makes an untrained network, and facts, of what is told. Raises UserError."""
     damaged = UserError(f"The judge {told.stem} is damaged: delete {told.name} in {told.parent}, or install again.")
     try:
-        facts = _facts(read_json(told))
+        network, facts = build(read_json(told))
         weights = told.with_suffix(".safetensors").read_bytes()
         if hashlib.sha256(weights).hexdigest() != facts.sha256:
             raise damaged
-        network = Network(facts.shape, len(facts.classes), Settings.of(facts.settings))
         network.load_state_dict(load_tensors(weights))
-        _fuse(place(network, torch.device("cpu")).eval())
     except (OSError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
         raise damaged from error
-    return Judge(network, facts)
+    return place(network, torch.device("cpu")).eval(), facts
+
+
+@lru_cache(maxsize=8)
+def _opened(told: Path, stamp: int) -> Judge:
+    network, facts = opened(told, _built)
+    _fuse(network)
+    return Judge(network, facts)  # type: ignore[arg-type]
+
+
+def _built(told: Mapping[str, Any]) -> tuple[Network, Facts]:
+    channels, height, width = told["shape"]
+    facts = Facts(**{**told, "classes": tuple(told["classes"]), "shape": (channels, height, width)})
+    return Network(facts.shape, len(facts.classes), Settings.of(facts.settings)), facts
 
 
 def _fuse(network: nn.Module) -> None:
@@ -280,11 +308,6 @@ def _fuse(network: nn.Module) -> None:
         if isinstance(layer, nn.BatchNorm2d) and isinstance(before, nn.Conv2d):
             body[number - 1] = fuse_conv_bn_eval(before, layer)
             body[number] = nn.Identity()
-
-
-def _facts(told: Mapping[str, Any]) -> Facts:
-    channels, height, width = told["shape"]
-    return Facts(**{**told, "classes": tuple(told["classes"]), "shape": (channels, height, width)})
 
 
 if __name__ == "__main__":

@@ -7,12 +7,13 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.distributions import Normal
+from torch.distributions import Normal, kl_divergence
 
+from genmodels.analysis.distances import SHARPNESS, sharpness
 from genmodels.analysis.snapshot import codes, in_chunks
 from genmodels.data.dataset import Dataset
 from genmodels.families.contract import Likelihood, LogProb, abilities
-from genmodels.training import Images, evaluating, measure, scaled, some
+from genmodels.training import Images, evaluating, scaled, some
 
 
 class Metric(NamedTuple):
@@ -69,6 +70,32 @@ def importance_sampled_nll(
     return nll / len(images), size / len(images)
 
 
+class Bound(NamedTuple):
+    """-ELBO in its two terms: nats per image, and of the second each latent's share, (L,)."""
+
+    reconstruction: float
+    kl: Tensor
+
+
+def negative_elbo(model: Any, images: Tensor, seed: int = 0) -> Bound:
+    """-ELBO = E_q(z|x)[-log p(x|z)] + KL(q(z|x) || N(0, I)), one z for each image. uint8 (N, C, H, W).
+
+    D. Kingma and M. Welling (2014), Auto-encoding variational Bayes, https://arxiv.org/abs/1312.6114, Eq. 3, with the
+    KL in closed form. It is of beta = 1 and of one sample, whatever the model was trained with.
+    """
+    generator = torch.Generator(images.device).manual_seed(seed)
+    reconstruction, kl = 0.0, torch.zeros(1, dtype=torch.float64)
+    with evaluating(model):
+        for chunk in images.split(500):
+            observed = model.observe(scaled(chunk), generator)
+            q = model.posterior(observed)
+            z = q.mean + q.stddev * torch.randn(q.mean.shape, generator=generator, device=q.mean.device)
+            reconstruction -= model.log_likelihood(observed, z).sum().item()
+            prior = Normal(torch.zeros_like(z), torch.ones_like(z))
+            kl = kl + kl_divergence(q, prior).sum(0, dtype=torch.float64).cpu()
+    return Bound(reconstruction / len(images), kl / len(images))
+
+
 def active_units(means: Tensor, threshold: float = 0.01) -> int:
     """Latents whose mean moves with the image: Var_x(mu_j(x)) > 0.01, Burda et al. (2016), section 5.2. (N, L)."""
     return int((means.var(0) > threshold).sum())
@@ -87,19 +114,19 @@ def bits_per_dimension(model: LogProb, images: Tensor, seed: int = 0) -> float:
     return -nats / (images[0].numel() * math.log(2))
 
 
-def likelihood_metrics(
-    model: Any, test: Images, step: int, draws: int, nll_images: int, seed: int
-) -> dict[str, Metric]:
+def likelihood_metrics(model: Any, test: Images, draws: int, nll_images: int, seed: int) -> dict[str, Metric]:
     """How probable test images are, as far as the model can tell; the parameters are those of `evaluate`."""
-    n, can, found = len(test.images), abilities(model), {}
+    n, can, nats = len(test.images), abilities(model), "nats per image"
+    found: dict[str, Metric] = {}
     if "log_likelihood" in can:
-        terms = measure(model, test, step, seed)
-        for name in ("negative_elbo", "reconstruction", "kl"):
-            better: Literal["lower", "neither"] = "lower" if name == "negative_elbo" else "neither"
-            found[name] = Metric(terms[name], "nats per image", better, n)
+        reconstruction, each = negative_elbo(model, test.images, seed)
+        kl, parts = each.sum().item(), {str(number): value for number, value in enumerate(each.tolist(), 1)}
+        found["negative_elbo"] = Metric(reconstruction + kl, nats, "lower", n)
+        found["reconstruction"] = Metric(reconstruction, nats, "neither", n)
+        found["kl"] = Metric(kl, nats, "neither", n, None, parts)
         drawn = some(test, nll_images).images
         nll, size = importance_sampled_nll(model, drawn, draws, seed)
-        found["nll"] = Metric(nll, f"nats per image, {draws} draws", "lower", len(drawn))
+        found["nll"] = Metric(nll, f"{nats}, {draws} draws", "lower", len(drawn))
         found["effective_sample_size"] = Metric(size, f"of {draws} draws", "higher", len(drawn))
     if "log_prob" in can:
         bits = bits_per_dimension(model, test.images, seed)
@@ -107,31 +134,43 @@ def likelihood_metrics(
     return found
 
 
+def copy_metrics(model: Any, test: Images) -> dict[str, Metric]:
+    """How near an image that was encoded and decoded again is to itself, and how sharp beside it."""
+    few = some(test, getattr(model, "CODES_AT_MOST", len(test.images))).images
+
+    def compared(x: Tensor) -> Tensor:
+        copy = model.decode(model.encode(x))
+        return torch.stack([(copy - x).square().mean((1, 2, 3)), sharpness(copy), sharpness(x)])
+
+    with evaluating(model):
+        error, sharp, real = torch.cat(in_chunks(compared, few), 1).mean(1).tolist()
+    return {
+        "reconstruction_error": Metric(error, "squared error per pixel", "lower", len(few)),
+        "reconstruction_sharpness": Metric(sharp, SHARPNESS, "neither", len(few), real),
+    }
+
+
 def evaluate(
     model: Any,
     test: Images,
     *,
-    step: int = 0,
     draws: int = 500,
     nll_images: int = 1000,
     seed: int = 0,
     dataset: Dataset | None = None,
     samples: int = 10_000,
 ) -> dict[str, Metric]:
-    """Every number that the model's abilities allow, on test images.
+    """Every number that the model's abilities allow, on test images. Raises UserError.
 
-    dataset: what `test` is a part of; with it so many samples, or translations, are compared with real images.
+    dataset: what `test` is a part of; with it so many samples, or translations, are compared with real images, and the
+    codes are asked what they tell.
     """
-    from genmodels.analysis.fidelity import sample_metrics  # which needs what a Metric is
+    from genmodels.analysis.codes import code_metrics  # these need what a Metric is
+    from genmodels.analysis.fidelity import sample_metrics
 
     n, can = len(test.images), abilities(model)
-    found: dict[str, Metric] = {}
-    if "encode" in can and "decode" in can:
-        with evaluating(model):
-            few = some(test, getattr(model, "CODES_AT_MOST", n)).images
-            errors = torch.cat(in_chunks(lambda x: (model.decode(model.encode(x)) - x).square().mean((1, 2, 3)), few))
-        found["reconstruction_error"] = Metric(errors.mean().item(), "squared error per pixel", "lower", len(few))
-    found |= likelihood_metrics(model, test, step, draws, nll_images, seed)
+    found = copy_metrics(model, test) if "encode" in can and "decode" in can else {}
+    found |= likelihood_metrics(model, test, draws, nll_images, seed)
     if "posterior" in can:
         means = torch.from_numpy(codes(model, test.images)["means"])
         found["active_units"] = Metric(active_units(means), f"of {means.shape[1]} dimensions", "neither", n)
@@ -139,4 +178,37 @@ def evaluate(
         with evaluating(model):
             guesses = torch.cat(in_chunks(lambda x: model.classify(x).argmax(1), test.images))
         found["accuracy"] = Metric((guesses == test.labels).float().mean().item(), "share of images", "higher", n)
-    return found | (sample_metrics(model, dataset.name, dataset, samples, seed) if dataset else {})
+    if dataset:
+        found |= sample_metrics(model, dataset.name, dataset, samples, seed) | code_metrics(model, dataset, seed)
+    return found
+
+
+# Ability -> the figures that need it, and why a family without it has none.
+NEEDS: dict[str, tuple[tuple[str, ...], str]] = {
+    "decode": (
+        ("reconstruction_error", "reconstruction_sharpness"),
+        "This family does not draw an image again from its code.",
+    ),
+    "log_likelihood": (
+        ("negative_elbo", "reconstruction", "kl", "nll", "effective_sample_size"),
+        "This family has no likelihood p(x | z): it cannot bound how probable an image is.",
+    ),
+    "log_prob": (("bits_per_dimension",), "Only a flow knows the exact probability of an image."),
+    "posterior": (("active_units",), "This family gives an image one code and no posterior."),
+    "classify": (("accuracy",), "This family does not tell classes."),
+}
+
+
+def left_out(model: Any, dataset: Dataset, samples: int = 10_000) -> dict[str, str]:
+    """Which figures `evaluate` leaves out, and why in one sentence. Cheap: nothing is encoded, made or read.
+
+    Raises UserError.
+    """
+    from genmodels.analysis import codes, features, fidelity
+
+    can, found = abilities(model), {}
+    for ability, (names, why) in NEEDS.items():
+        if ability not in can or (ability == "decode" and "encode" not in can):
+            found |= dict.fromkeys(names, why)
+    reader = features.reader_of(dataset.name, dataset.classes)
+    return found | fidelity.left_out(model, dataset, samples, reader) | codes.left_out(model, dataset)

@@ -1,6 +1,6 @@
 """What every family promises, and the abilities it may have. A page asks for an ability, never for a class name."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -48,6 +48,18 @@ class Averaged(Protocol):
 
     def averages(self) -> dict[str, tuple[AveragedModel, nn.Module]]:
         """Name of an optimiser -> the average and the network that it follows, after each of its updates."""
+
+
+@runtime_checkable
+class Resampling(Protocol):
+    """A model that says which training images it should see more often."""
+
+    def draw_weights(self, images: Iterable[Tensor], labels: Tensor) -> Tensor | None:
+        """How likely each training image is to be drawn in the next pass, float64 (N,) on the processor, of sum 1; None
+        for an ordinary pass. Asked before each pass but the first.
+
+        images: all of them in order, a few at a time, float (n, C, H, W) in [0, 1]. labels: int64 (N,).
+        """
 
 
 @runtime_checkable

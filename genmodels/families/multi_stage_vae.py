@@ -47,6 +47,6 @@ class Model(vae.Model):
         objective, curves, z = self.terms(batch)
         logits = self.classifier(z)
         cross_entropy = F.cross_entropy(logits, batch.labels)
-        update(objective + self.class_weight * cross_entropy, "vae")
+        update(objective.mean() + self.class_weight * cross_entropy, "vae")
         accuracy = (logits.detach().argmax(1) == batch.labels).float().mean()
         return curves | {"cross_entropy": cross_entropy.detach(), "accuracy": accuracy}

@@ -6,7 +6,7 @@ Minimise, in nats per image (sum over pixels, sum over latents, mean over the ba
     E_q(z|x)[-log p(x|z)] + beta KL(q(z|x) || N(0, I)),    q(z|x) = N(mu(x), diag(sigma²(x))).
 
 With beta = 1 this is -ELBO, an upper bound on -log p(x). A larger beta buys simpler, less entangled codes with blur.
-With k > 1 importance samples it is the importance-weighted bound, between the two and closer the larger k is,
+With k > 1 importance samples the bound is importance-weighted, and closer to -log p(x) the larger k is:
 
     -E[log 1/k sum_i w_i],    w_i = p(x|z_i) (p(z_i) / q(z_i|x))^beta,    z_1 ... z_k ~ q(z|x).
 
@@ -107,17 +107,8 @@ def gaussian_log_likelihood(mean: Tensor, log_sigma: Tensor, x: Tensor) -> Tenso
     return -(0.5 * error.square() + log_sigma + 0.5 * math.log(2 * math.pi)).sum(-1)
 
 
-def importance_weighted_bound(log_weights: Tensor) -> Tensor:
-    """log 1/k sum_i w_i of each image, Eq. 8 of [4]. (k, N) -> (N,), nats."""
-    return log_weights.logsumexp(0) - math.log(len(log_weights))
-
-
 class Model(nn.Module):
-    LOSSES: ClassVar = {
-        "negative_elbo": "nats per image",
-        "reconstruction": "nats per image",
-        "kl": "nats per image",
-    }
+    LOSSES: ClassVar = dict.fromkeys(("negative_elbo", "reconstruction", "kl"), "nats per image")
     STEERABLE: ClassVar = ("beta",)  # read from self.config at each step, so that it can be turned while it trains
 
     def __init__(self, config: Config, shape: Shape, classes: int) -> None:
@@ -158,7 +149,7 @@ class Model(nn.Module):
         """As the contract has it; and for k codes of each image, (N, C, H, W), (k, N, L) -> (k, N)."""
         drawn, observed = self.decoder(z.flatten(0, -2)).view(*z.shape[:-1], -1), observed.flatten(1)
         if visible is not None:
-            drawn, observed = drawn[..., visible.flatten()], observed[:, visible.flatten()]
+            drawn, observed = (each[..., visible.flatten()] for each in (drawn, observed))
         if self.config.likelihood == "bernoulli":
             return bernoulli_log_likelihood(drawn, observed)
         # The spread cannot fall below e^-5: on exact pixels the density would grow without end.
@@ -173,32 +164,34 @@ class Model(nn.Module):
         return self.config.beta * min(1.0, (step + 1) / max(1, self.config.beta_warm_up))
 
     def terms(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-        """What is minimised, the curves, and the first z drawn, Eq. 7 of [1]. The curves are of the plain -ELBO whatever
-        beta and k are, so that all runs can be compared."""
+        """What is minimised, of each image (N,), the curves, and one z drawn for each (N, L)."""
         k, beta = self.config.importance_samples, self.beta_at(batch.step)
         observed = self.observe(batch.images, batch.generator)
         mean, log_var = self.mean_and_log_var(observed)
-        noise = torch.randn(k, *mean.shape, generator=batch.generator, device=mean.device)
-        z = mean + torch.exp(0.5 * log_var) * noise
-        tried = z.view_as(z)  # a view, as what is hooked below must not touch what others learn from z
-        likelihood = self.log_likelihood(observed, tried)
-        reconstruction, kl = -likelihood.mean(), kl_to_standard_normal(mean, log_var).sum(1).mean()
-        curves = {"negative_elbo": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
-        curves = {name: value.detach() for name, value in curves.items()}
+        z = mean + torch.exp(0.5 * log_var) * torch.randn(k, *mean.shape, generator=batch.generator, device=mean.device)
+        tried = z.view_as(z)  # what is hooked below must not touch what others learn from z
+        likelihood, kl = self.log_likelihood(observed, tried), kl_to_standard_normal(mean, log_var).sum(1)
+        curves = self.named(-likelihood.mean(), kl.mean())
         if k == 1:
-            return reconstruction + beta * kl, curves, z[0]
-        # log q knows z but not by which mu and sigma: their slope in it is, by [5], in the factor w (1 - beta + beta w).
-        log_q = Normal(mean.detach(), torch.exp(0.5 * log_var.detach())).log_prob(tried)
-        log_weights = likelihood + beta * (Normal(0.0, 1.0).log_prob(tried) - log_q).sum(2)
+            return beta * kl - likelihood[0], curves, z[0]
+        # With mu and sigma held, log q changes only through z; by [5] that is exact once the slope in each z_i, which
+        # has its share w_i / sum w from the logarithm, is multiplied by 1 - beta + beta w_i / sum w.
+        q = Normal(mean.detach(), torch.exp(0.5 * log_var.detach()))
+        log_weights = likelihood + beta * (Normal(0.0, 1.0).log_prob(tried) - q.log_prob(tried)).sum(2)
         if z.requires_grad:
-            share = log_weights.detach().softmax(0).unsqueeze(2)  # logsumexp has brought one w
+            share = log_weights.detach().softmax(0).unsqueeze(2)
             tried.register_hook(lambda slope: slope * (1 - beta + beta * share))
-        return -importance_weighted_bound(log_weights).mean(), curves, z[0]
+        return math.log(k) - log_weights.logsumexp(0), curves, z[0]
 
     def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         objective, curves, _ = self.terms(batch)
-        update(objective, "vae")
+        update(objective.mean(), "vae")
         return curves
+
+    def named(self, reconstruction: Tensor, kl: Tensor) -> dict[str, Tensor]:
+        """The curves. -ELBO is always the one with beta = 1 and k = 1, so that all runs can be compared."""
+        reconstruction, kl = reconstruction.detach(), kl.detach()
+        return {"negative_elbo": reconstruction + kl, "reconstruction": reconstruction, "kl": kl}
 
     def views(self, batch: Batch) -> dict[str, Tensor]:
         return {"originals": batch.images, "reconstructions": self.decode(self.encode(batch.images))}

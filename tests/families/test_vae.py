@@ -173,6 +173,99 @@ def test_importance_sampled_nll_is_exact_on_a_model_of_known_likelihood() -> Non
     assert importance_sampled_nll(model, images, draws=1)[0] > nll
 
 
+class KnownLikelihood(vae.Model):
+    """The VAE's objective over the model of known likelihood: encoder and likelihood are those of LinearGaussian."""
+
+    def __init__(self, config: vae.Config) -> None:
+        nn.Module.__init__(self)
+        self.config, self.known = config, LinearGaussian()
+
+    def observe(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        return x
+
+    def mean_and_log_var(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        q = self.known.posterior(x)
+        return q.mean, 2 * q.stddev.log()
+
+    def log_likelihood(self, observed: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        return self.known.log_likelihood(observed, z)
+
+
+def test_the_bound_grows_from_the_elbo_to_the_likelihood_with_the_importance_samples() -> None:
+    """Theorem 1 of Burda et al., on a model whose likelihood and ELBO are known in closed form."""
+    x = torch.rand(5, 1, 2, 3, generator=seeded(2))
+    known, images = LinearGaussian(), x.repeat(4000, 1, 1, 1)
+    batch = Batch(images, torch.zeros(len(images)), seeded(), 0)
+    bounds = {k: KnownLikelihood(vae.Config(importance_samples=k)).terms(batch)[0].mean() for k in (1, 2, 10, 100)}
+    q, covered = known.posterior(x), (known.w.square() / known.sigma**2).sum(0)
+    at_the_mean = known.log_likelihood(x, q.mean) - 0.5 * (q.variance * covered).sum(1)
+    elbo = at_the_mean - kl_divergence(q, Normal(0.0, 1.0)).sum(1)
+    assert bounds[1].item() == pytest.approx(-elbo.mean().item(), abs=0.02)
+    assert bounds[1] > bounds[2] > bounds[10] > bounds[100]
+    assert bounds[100].item() == pytest.approx(known.exact_nll(x), abs=0.01)
+    assert bounds[1] > known.exact_nll(x) + 0.05
+
+
+def tried(model: vae.Model, batch: Batch, seed: int) -> torch.Tensor:
+    """The mean of log 1/k sum w by torch.distributions, from the noise that `terms` draws; slopes by autograd alone."""
+    k, beta, generator = model.config.importance_samples, model.config.beta, seeded(seed)
+    x = model.observe(batch.images, generator)
+    q, prior = model.posterior(x), Normal(0.0, 1.0)
+    z = q.mean + q.stddev * torch.randn(k, *q.mean.shape, generator=generator)
+    drawn = Bernoulli(logits=torch.stack([model.decoder(each) for each in z]))
+    log_p = Independent(drawn, 3).log_prob(x.expand(k, *x.shape))
+    log_w = log_p + beta * (prior.log_prob(z) - q.log_prob(z)).sum(2)
+    return torch.log(log_w.double().exp().mean(0)).mean()
+
+
+@pytest.mark.parametrize("beta", [1.0, 0.5, 3.0])
+def test_the_doubly_reparameterized_slope_is_that_of_the_bound_with_less_noise(beta: float) -> None:
+    """Same value and, for the decoder, same slopes as by autograd; for the encoder the same in the mean."""
+    model = build("vae", vae.Config(latent_size=2, hidden_size=8, importance_samples=3, beta=beta), (1, 8, 8), 0)
+    images = torch.rand(1, 1, 8, 8, generator=seeded()).round().repeat(500, 1, 1, 1)
+    ends = [model.encoder[-1].weight, model.decoder[0].weight]
+    ours, plain = [], []
+    for seed in range(40):
+        batch = Batch(images, torch.zeros(500), seeded(seed), 0)
+        objective, oracle = model.terms(batch)[0].mean(), -tried(model, batch, seed)
+        assert objective.item() == pytest.approx(oracle.item(), rel=1e-5)
+        ours.append([slope.flatten() for slope in torch.autograd.grad(objective, ends)])
+        plain.append([slope.flatten() for slope in torch.autograd.grad(oracle, ends)])
+    (encoder, decoder), (encoder_plain, decoder_plain) = (
+        map(torch.stack, zip(*each, strict=True)) for each in (ours, plain)
+    )
+    assert torch.allclose(decoder, decoder_plain, rtol=1e-3, atol=1e-4)
+    difference = encoder - encoder_plain
+    assert (difference.mean(0).abs() <= 5 * difference.std(0) / math.sqrt(40) + 1e-5).all()
+    assert difference.std(0).max() > 1e-3  # so that the line above says something
+    if beta == 1:
+        assert encoder.var(0).sum() < encoder_plain.var(0).sum()
+
+
+def test_the_curves_are_of_the_plain_elbo_whatever_is_minimised(digits: Images) -> None:
+    known = measured = None
+    for k in (1, 20):
+        model = build("vae", vae.Config(importance_samples=k), (1, 8, 8), 10)
+        known, measured = measured, measure(model, digits, 0)
+    assert measured == pytest.approx(known, abs=0.1)
+
+
+def test_a_class_head_learns_as_much_beside_the_importance_weighted_bound() -> None:
+    """The factor on the slopes of the bound must not reach those of what else reads z."""
+    config = FAMILIES["multi-stage-vae"].Config(importance_samples=5, class_weight=7)
+    model: Any = build("multi-stage-vae", config, (1, 8, 8), 10)
+    images, labels, seen = torch.rand(10, 1, 8, 8, generator=seeded()), torch.arange(10), []
+    model.step(Batch(images, labels, seeded(), 0), lambda loss, name: seen.append(loss))
+    seen.append(model.terms(Batch(images, labels, seeded(), 0))[0].mean())
+    generator = seeded()
+    q = model.posterior(model.observe(images, generator))
+    z = q.mean + q.stddev * torch.randn(5, *q.mean.shape, generator=generator)[0]
+    seen.append(7 * nn.functional.cross_entropy(model.classifier(z), labels))
+    both, bound, head = (torch.autograd.grad(loss, model.encoder[-1].weight)[0] for loss in seen)
+    assert torch.allclose(both - bound, head, atol=1e-4)
+    assert head.abs().max() > 1e-3
+
+
 def test_nll_is_below_the_negative_elbo(digits: Images) -> None:
     model: Any = build("vae", vae.Config(latent_size=4), (1, 8, 8), 0)
     for _ in train(model, digits, Schedule(budget=200, unit="steps"), State.new(model, 0)):
