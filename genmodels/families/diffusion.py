@@ -33,7 +33,7 @@ from torch.optim.swa_utils import AveragedModel
 from genmodels.config import Config as BaseConfig
 from genmodels.config import UserError, knob
 from genmodels.families.contract import Batch, Frame, Update
-from genmodels.families.schedules import Objective, T, check_step, checked, ddpm, signals
+from genmodels.families.schedules import Objective, T, check_step, checked, ddpm, levels, signals
 from genmodels.nn import Shape, adam, moving_average
 from genmodels.unet import UNet
 
@@ -95,9 +95,8 @@ class Model(nn.Module):
     def step(self, batch: Batch, update: Update) -> dict[str, Tensor]:
         n, device = len(batch.images), batch.images.device
         u, chance = torch.rand(2, n, generator=batch.generator, device=device)
-        level = (torch.arange(n, device=device) + u) / n  # spread evenly: a steadier loss
-        if self.config.objective == "noise":
-            level = (T * level).ceil().clamp(1, T) / T
+        evenly = (torch.arange(n, device=device) + u) / n  # a steadier loss
+        level = levels(self.config.objective, evenly)
         labels = batch.labels.where(chance >= self.config.label_dropout, self.classes)
         noisy, v = self.mixed(batch.images, level, batch.generator)
         error = (self.network if self.training else self.average)(noisy, level, labels) - v

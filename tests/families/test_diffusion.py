@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
+from scipy.stats import kstest
 from torch import Tensor, nn
 
 from genmodels.config import Schedule, UserError
@@ -135,7 +136,10 @@ def test_the_loss_is_what_the_exact_predictor_cannot_know(knobs: dict[str, Any],
     model = exact(**knobs)
     images = (MEAN + SPREAD * torch.randn(4000, *SHAPE, generator=seeded())) / 2 + 0.5
     found = model.step(Batch(images, torch.zeros(4000).long(), seeded(1), 0), lambda loss, name: None)
-    alpha, sigma = signals(model.config.objective, torch.arange(1, T + 1) / T)
+    level = torch.arange(1, T + 1) / T
+    if model.config.objective == "flow-matching":  # whose levels are logit-normal
+        level = torch.distributions.Normal(0, 1).icdf(level - 0.5 / T).sigmoid()
+    alpha, sigma = signals(model.config.objective, level)
     rest = weight(alpha, sigma) * SPREAD**2 / (alpha**2 * SPREAD**2 + sigma**2)
     assert found["squared_error"].item() == pytest.approx(64 * rest.mean().item(), rel=0.01)
 
@@ -172,6 +176,13 @@ def test_so_many_labels_are_kept_back_and_all_levels_are_learned(share: float) -
     assert (asked == 10).float().mean().item() == pytest.approx(share, abs=0.02)
     assert torch.equal(asked[asked < 10], labels[asked < 10])
     assert (T * level).round().unique().tolist() == list(range(1, T + 1))
+
+
+def test_a_straight_line_is_learned_at_logit_normal_levels() -> None:
+    model = model_of(objective="flow-matching").train()
+    model.network = fixed = Fixed()
+    model.step(Batch(torch.rand(4000, *SHAPE), torch.zeros(4000).long(), seeded(), 0), lambda loss, name: None)
+    assert kstest(fixed.asked[0][0].double().logit().numpy(), "norm").statistic < 0.01
 
 
 def test_without_classes_nothing_can_be_asked_for() -> None:
