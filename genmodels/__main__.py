@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from genmodels.runs import Run
 
 FIGURES = (
-    "floor: what real images score in the place of the model's. It is no limit: where images are few it varies with "
-    "the choice, and a model can score better. n: images or samples that the figure is of. hash: which judge, a fixed "
-    "classifier, or which autoencoder where there are no labels, read the images; compare values only where it is the "
-    "same. What this run or its data cannot have is listed at the end, with the reason."
+    "floor: what real images score in the place of the model's, or what the unit says. It is no limit: where images "
+    "are few it varies with the choice, and a model can score better. n: images or samples that the figure is of. "
+    "hash: which judge, a fixed classifier, or which autoencoder where there are no labels, read the images; compare "
+    "values only where it is the same. What this run or its data cannot have is listed at the end, with the reason."
 )
 ARROWS = {"lower": "↓ lower", "higher": "↑ higher", "neither": "· neither"}
 PARTS = 12  # of a figure that are printed; of more the largest
@@ -249,7 +249,7 @@ def table(found: "Mapping[str, Metric]") -> str:
         if parts:
             kept = parts if len(parts) <= PARTS else dict(sorted(parts.items(), key=lambda part: -part[1])[:PARTS])
             more = f" and {len(parts) - len(kept)} smaller" if len(parts) > len(kept) else ""
-            told = ", ".join(f"{part}: {number:.3g}" for part, number in kept.items()) + more
+            told = ", ".join(f"{part}={number:.3g}" for part, number in kept.items()) + more
             lines.append(textwrap.fill(f"of which {told}", 110, initial_indent=" " * 25, subsequent_indent=" " * 25))
     return "\n".join(lines)
 

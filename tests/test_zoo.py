@@ -1,5 +1,7 @@
 """What comes with the package: small, without images of a dataset, and good to look into."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from genmodels.families import FAMILIES
 from genmodels.inside import open_inside
 from genmodels.runs import Run
 from genmodels.translation import open_translator
-from genmodels.zoo.__main__ import RECIPES, shrink
+from genmodels.zoo.__main__ import RECIPES, measured, shrink
 
 SHIPPED = runs.shipped_runs()
 
@@ -33,7 +35,7 @@ def test_every_recipe_is_shipped_and_all_of_it_is_small() -> None:
 def test_it_is_a_finished_run_of_its_recipe_without_images_of_the_dataset(run: Run) -> None:
     recipe, config = RECIPES[run.id], run.config
     assert (config.family, config.dataset, config.experiment) == (recipe.family, recipe.dataset, recipe.experiment)
-    assert FAMILIES[recipe.family].Config.of(recipe.knobs).model_dump() == config.knobs
+    assert FAMILIES[recipe.family].Config.of(recipe.knobs) == config.model_config_of_family()
     assert run.status().state == "finished"
     assert run.metrics()
     assert run.summary()
@@ -117,3 +119,14 @@ def test_translations_of_training_images_do_not_come_along(trained) -> None:
     assert not any(after[name].any() for name in pools)
     others = before.keys() - pools
     assert all(torch.allclose(before[name].float(), after[name].float(), atol=1e-2) for name in others)
+
+
+def test_it_can_be_measured_again_and_nothing_else_changes(tmp_path) -> None:
+    run = Run(shutil.copytree(runs.ZOO / "vae-digits", tmp_path / "vae-digits"))
+    files = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    before = run.summary()
+    measured(run)
+    found = run.summary()
+    assert {path for path in files if path.read_bytes() != files[path]} <= {run.path / "summary.json"}
+    assert len(found["kl"]["parts"]) == run.config.knobs["latent_size"]
+    assert found["nll"]["value"] == pytest.approx(before["nll"]["value"], rel=1e-2), "its weights are halved"

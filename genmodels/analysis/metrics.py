@@ -206,7 +206,8 @@ def left_out(model: Any, dataset: Dataset, samples: int = 10_000) -> dict[str, s
     """
     from genmodels.analysis import codes, features, fidelity
 
-    can, found = abilities(model), {}
+    can = abilities(model)
+    found: dict[str, str] = {}
     for ability, (names, why) in NEEDS.items():
         if ability not in can or (ability == "decode" and "encode" not in can):
             found |= dict.fromkeys(names, why)

@@ -1,4 +1,5 @@
-"""`make zoo`: train the runs that come with the package again. `python -m genmodels.zoo NAME ...` trains those alone.
+"""`make zoo`: train the runs that come with the package again. `python -m genmodels.zoo NAME ...` trains those alone,
+and with --figures they are not trained but measured again, as at the end of a training.
 
 What is kept of a run is what the pages need, small: no image of a dataset, no optimiser, half-precision numbers, and
 a few snapshots.
@@ -16,10 +17,14 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from genmodels import data
+from genmodels.analysis.metrics import evaluate
 from genmodels.config import Schedule, UserError
 from genmodels.families import FAMILIES
 from genmodels.families.contract import abilities
+from genmodels.files import write_json
 from genmodels.runs import ZOO, Run, RunConfig, create
+from genmodels.session import SAMPLES, dataset_of
+from genmodels.training import Images
 from genmodels.worker import run_to_end
 
 KEPT = 9  # snapshots of each run
@@ -108,13 +113,29 @@ def shrink(run: Run) -> None:
     run.write_status(status.model_copy(update={"pid": None}))
 
 
+def measured(run: Run) -> None:
+    """Write the final figures anew, of as many samples as before. Raises UserError where its dataset is not here."""
+    dataset, before = dataset_of(run.config), run.summary().get("frechet_distance", {})
+    test = Images.of(dataset, "test")
+    found = evaluate(
+        run.model, test, draws=100, nll_images=500, dataset=dataset, samples=min(SAMPLES, before.get("n", SAMPLES))
+    )
+    write_json(run.path / "summary.json", {name: metric.entry() for name, metric in found.items()})
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(RECIPES))
+    parser.add_argument("--figures", action="store_true", help="measure again what is there, and train nothing")
+    asked = parser.parse_args()
     try:
-        for name in parser.parse_args().names or RECIPES:
+        for name in asked.names or RECIPES:
             if name not in RECIPES:
                 raise UserError(f"There is no recipe '{name}'; there is: {', '.join(RECIPES)}.")
+            if asked.figures:
+                print(name, flush=True)
+                measured(Run(ZOO / name))
+                continue
             with tempfile.TemporaryDirectory() as folder:
                 run = made(name, Path(folder))
                 shrink(run)

@@ -1,98 +1,24 @@
-"""Distances against closed forms and scipy, balls against hand-made cases, and models whose answer is known."""
+"""Models whose answer is known: real images, one image, copies, classes as asked; and what is left out, and why."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-import scipy.linalg
 import torch
 from PIL import Image
-from sklearn.neighbors import NearestNeighbors
 from torch import nn
 
 from genmodels import data
 from genmodels.analysis import fidelity
-from genmodels.analysis.fidelity import class_shares, frechet, l1, prdc, sample_metrics
+from genmodels.analysis.distances import SHARPNESS, frechet, sharpness
+from genmodels.analysis.features import reader_of
+from genmodels.analysis.fidelity import class_shares, l1, left_out, sample_metrics, total_variation
 from genmodels.analysis.judge import base_of, judge_of
 from genmodels.analysis.metrics import evaluate
 from genmodels.data import DATASETS
 from genmodels.training import Images, scaled
-
-
-def gaussians(n, means, scales, seed=0):
-    """Features whose sample mean and covariance are exactly these: whitened, then scaled. -> (n, F)."""
-    x = np.random.default_rng(seed).normal(size=(n, len(means)))
-    x -= x.mean(0)
-    x = x @ np.linalg.inv(np.linalg.cholesky(np.cov(x, rowvar=False)).T)
-    return x * scales + means
-
-
-def test_frechet_of_diagonal_gaussians_in_closed_form():
-    a = gaussians(200, np.array([0.0, 1, 2]), np.array([1.0, 2, 3]))
-    b = gaussians(150, np.array([1.0, 1, 0]), np.array([0.5, 2, 4]), seed=1)
-    assert frechet(a, b) == pytest.approx((1 + 0 + 4) + (0.5**2 + 0 + 1), rel=1e-9)
-    assert frechet(a, a) == pytest.approx(0, abs=1e-9)
-    assert frechet(a[:, :1], b[:, :1]) == pytest.approx(1 + 0.25, rel=1e-9)
-
-
-def test_frechet_as_scipy_takes_the_root_of_the_product():
-    rng = np.random.default_rng(0)
-    a, b = (rng.normal(size=(80, 6)) @ rng.normal(size=(6, 6)) for _ in range(2))
-    first, second = np.cov(a.T), np.cov(b.T)
-    root = scipy.linalg.sqrtm(first @ second).real
-    expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(first + second - 2 * root)
-    assert frechet(a, b) == pytest.approx(expected, rel=1e-6)
-    assert frechet(a, b) == pytest.approx(frechet(b, a), rel=1e-9)
-
-
-def test_frechet_where_features_are_dead_or_fewer_are_seen_than_there_are():
-    a = np.random.default_rng(0).normal(size=(5, 9)).astype(np.float32)
-    a[:, 3] = 0
-    assert frechet(a, a) == pytest.approx(0, abs=1e-6)
-    assert frechet(a, np.tile(a.mean(0), (4, 1))) == pytest.approx(np.cov(a.T).trace(), rel=1e-5)
-
-
-def test_balls_by_hand():
-    real, fake = np.array([[0.0], [1], [10], [12]]), np.array([[0.5], [11.5], [30]])
-    # Nearest other: real 1, 1, 2, 2; fake 11, 11, 18.5. In a real ball: 0.5 (of two), 11.5 (of two), 30 in none.
-    found = prdc(real, fake, k=1, wide=1)
-    assert found.precision == pytest.approx(2 / 3)
-    assert found.recall == pytest.approx(1), "10 and 12 lie within 11 of 11.5"
-    assert found.density == pytest.approx(4 / 3)
-    assert found.coverage == pytest.approx(1)
-    assert prdc(real, np.array([[-0.5], [0.5]]), k=1, wide=1).coverage == pytest.approx(0.5)
-    assert prdc(real, np.array([[-0.5], [0.5]]), k=1, wide=1).recall == pytest.approx(0.5), "0 and 1, within 1"
-
-
-def test_balls_as_scikit_learn_finds_neighbours(monkeypatch):
-    rng = np.random.default_rng(0)
-    real, fake = rng.normal(size=(60, 4)), 0.7 * rng.normal(size=(50, 4)) + 0.3
-    reach = {k: NearestNeighbors(n_neighbors=k + 1).fit(real).kneighbors(real)[0][:, k] for k in (3, 5)}
-    of_fake = NearestNeighbors(n_neighbors=4).fit(fake).kneighbors(fake)[0][:, 3]
-    apart = np.linalg.norm(fake[:, None] - real, axis=2)
-    expected = (
-        (apart <= reach[3]).any(1).mean(),
-        (apart <= of_fake[:, None]).any(0).mean(),
-        (apart <= reach[5]).sum() / (5 * 50),
-        (apart <= reach[5]).any(0).mean(),
-    )
-    assert prdc(real, fake) == pytest.approx(expected)
-    monkeypatch.setattr(fidelity, "AT_ONCE", 60 * 7)
-    assert prdc(real, fake) == pytest.approx(expected), "the same in small pieces"
-
-
-def test_balls_of_the_same_law_of_the_same_features_and_of_one_point():
-    real, other = np.random.default_rng(0).normal(size=(2, 1500, 5)).astype(np.float32)
-    found = prdc(real, other)
-    assert found.density == pytest.approx(1, abs=0.05)
-    assert found.coverage == pytest.approx(1 - 2**-5, abs=0.02)
-    same = prdc(real, real)
-    assert same[:2] == (1, 1)
-    assert same.coverage == 1
-    assert same.density == pytest.approx(6 / 5, abs=1e-3), "each lies in its own ball too"
-    point = prdc(real, np.tile(real.mean(0), (1500, 1)))
-    assert point.precision == 1
-    assert point.recall == 0
-    assert point.coverage < 0.05
-    assert prdc(real + 100, real + 100).coverage == 1, "far from the origin too"
 
 
 class Sampler(nn.Module):
@@ -127,30 +53,78 @@ def test_a_model_that_samples_real_images_comes_to_the_floor():
     found = sample_metrics(real, "digits", loaded, 400)
     facts = judge_of("digits", loaded.classes).facts
     assert next(iter(found)) == "frechet_distance"
-    assert all(facts.sha256[:8] in each.unit and f"{facts.accuracy:.1%}" in each.unit for each in found.values())
+    assert {name for name, each in found.items() if facts.words not in each.unit} == {"sharpness", "memorised"}
+    assert f"{facts.sha256[:8]}, accuracy {facts.accuracy:.1%}" in facts.words
     assert all(len(each.unit) <= 100 for each in found.values()), "as an archive takes them"
+    assert all(each.floor is not None for each in found.values())
     assert found["frechet_distance"].n == 180, "no more than there are test images"
     assert found["frechet_distance"].value < 3 * found["frechet_distance"].floor
+    assert abs(found["kernel_distance"].value) < 5 * abs(found["kernel_distance"].floor)
     for name in ("precision", "recall", "density", "coverage"):
         assert found[name].value == pytest.approx(found[name].floor, abs=0.15)
     assert found["missing_classes"][0] == found["missing_classes"].floor == 0
     assert found["largest_class_share"].value < 0.2
+    assert found["class_histogram"].value < 0.1
+    assert found["sharpness"].value == pytest.approx(found["sharpness"].floor, rel=0.1)
+    assert found["memorised"].value == 1, "each is a training image"
+    assert found["memorised"].floor < 0.1
     assert "class_as_asked" not in found
     assert sample_metrics(real, "digits", loaded, 400) == found, "one seed, one answer"
     test = Images.of(loaded, "test")
     assert evaluate(real, test) == {}
     assert evaluate(real, test, dataset=loaded, samples=400) == found
+    assert left_out(real, loaded, 400, reader_of("digits", loaded.classes)) == {}
+
+
+def test_test_images_are_not_memorised_and_their_floor_is_exact():
+    loaded = data.load("digits")
+    test = loaded.images[loaded.span("test")]
+    found = sample_metrics(Sampler(scaled(torch.from_numpy(test))), "digits", loaded, 180)
+    assert found["memorised"].value < 0.1
+    exact = sharpness(scaled(torch.from_numpy(test))).mean().item()
+    assert found["sharpness"].floor == pytest.approx(exact)
+    assert found["sharpness"].unit == SHARPNESS
+    grey = np.full((2, 1, 8, 8), 128, np.uint8)
+    assert sample_metrics(Sampler(scaled(torch.from_numpy(grey))), "digits", loaded, 9)["sharpness"].value == 0
+
+
+def test_of_large_sets_fewer_are_compared_and_it_is_said(monkeypatch):
+    loaded = data.load("digits")
+    real = Sampler(scaled(torch.from_numpy(loaded.images[loaded.span("train")])))
+    monkeypatch.setattr(fidelity, "MOST", 200 * 64)
+    monkeypatch.setattr(fidelity, "PRODUCTS", 1)
+    found = sample_metrics(real, "digits", loaded, 150)["memorised"]
+    assert "200 training images" in found.unit
+    assert found.n == fidelity.LEAST
+    assert found.value < 0.5, "most of the training images that it copies are not among those asked"
 
 
 def test_a_model_of_one_image_lacks_classes_and_covers_nothing():
+    """Precision is 1, where a model gives nothing but the most ordinary image: it must not stand alone."""
     loaded = data.load("digits")
-    mean = scaled(torch.from_numpy(loaded.images)).mean(0, keepdim=True)
-    found = sample_metrics(Sampler(mean), "digits", loaded, 200)
-    assert found["recall"].value == 0
-    assert found["coverage"].value < 0.05
+    test = loaded.images[loaded.span("test")]
+    seen = judge_of("digits", loaded.classes).features(test)
+    ordinary = scaled(torch.from_numpy(test[[((seen - seen.mean(0)) ** 2).sum(1).argmin()]]))
+    found = sample_metrics(Sampler(ordinary), "digits", loaded, 200)
+    assert found["precision"].value == 1
+    assert found["recall"].value <= 1 / 180, "itself alone"
+    assert found["coverage"].value < 0.2
     assert found["missing_classes"].value == 9
     assert found["largest_class_share"].value == 1
     assert found["frechet_distance"].value > 20 * found["frechet_distance"].floor
+    assert found["kernel_distance"].value > 20 * found["kernel_distance"].floor
+    told = found["class_histogram"]
+    assert sorted(told.parts.values())[-2:] == [0, 1]
+    assert tuple(told.parts) == loaded.classes
+    learned = np.bincount(loaded.labels[loaded.span("train")]) / loaded.sizes[0]
+    only = max(told.parts, key=told.parts.get)
+    assert told.value == pytest.approx(1 - learned[loaded.classes.index(only)])
+    assert told.floor < 0.2
+
+
+def test_total_variation_by_hand():
+    assert total_variation(np.array([0.5, 0.5, 0]), np.array([0.25, 0.25, 0.5])) == pytest.approx(0.5)
+    assert total_variation(np.array([1.0, 0]), np.array([0, 1.0])) == 1
 
 
 def test_classes_are_asked_for_where_they_can_be():
@@ -170,6 +144,7 @@ def test_a_perfect_translation_and_one_that_does_nothing():
     assert found["closer_to_partner"].value == 1
     assert found["class_kept"].value == found["class_kept"].floor > 0.95, "read as if it were not inverted"
     assert found["frechet_distance"].value == pytest.approx(0, abs=1e-6)
+    assert found["sharpness"].value == found["sharpness"].floor
     assert found["frechet_distance"].floor is None, "other images are no floor for the partners of these"
     assert "against the true partners" in found["frechet_distance"].unit
     assert all(len(each.unit) <= 100 for each in found.values()), "as an archive takes them"
@@ -182,30 +157,80 @@ def test_a_perfect_translation_and_one_that_does_nothing():
     assert found["frechet_distance_back"].floor is None
 
 
-def test_domains_are_measured_against_each_real_image_once(tmp_path):
+class Means(NamedTuple):
+    """A reader of two features."""
+
+    facts: Any = SimpleNamespace(features=2, words="two features")
+
+    def features(self, images):
+        return np.stack([images.mean((1, 2, 3)), images.std((1, 2, 3))], 1)
+
+    def read(self, images):
+        return self.features(images), np.zeros((len(images), 0))
+
+
+def test_domains_are_measured_against_each_real_image_once(tmp_path, monkeypatch):
     """All are translated into one grey; the smaller domain goes round, and its images count once."""
     for i in range(60):
         Image.fromarray(np.full((8, 8), 4 * i, np.uint8)).save(tmp_path / f"{i}.png")
-    name = f"domains:folder:{tmp_path}+digits"
+    name, reader = f"domains:folder:{tmp_path}+digits", Means()
+    monkeypatch.setattr(fidelity, "reader_of", lambda *_: reader)
     loaded = data.load(name)
     found = sample_metrics(Translator(lambda x: x), name, loaded, 150)
-    assert list(found) == ["frechet_distance"], "no partners, and nobody reads what is translated back"
+    assert set(found) == {"frechet_distance", "sharpness"}, "no partners, and nobody reads what is translated back"
     few = np.unique(loaded.sources[loaded.span("test")], axis=0)
     assert found["frechet_distance"].n == len(few) == 6
-    judge = judge_of(name, loaded.classes)
     rows = np.random.default_rng(0).permutation(loaded.sizes[2])[:150] + loaded.span("test").start
     learned = np.random.default_rng(0).permutation(loaded.sizes[0])[:6]
-    real, other = (judge.features(loaded.images[each]) for each in (rows[:6], learned))
+    real, other = (reader.features(loaded.images[each]) for each in (rows[:6], learned))
     seen = list(dict.fromkeys(image.tobytes() for image in loaded.sources[rows]))
     given = 255 - np.stack([np.frombuffer(each, np.uint8).reshape(1, 8, 8) for each in seen])
-    assert found["frechet_distance"].value == pytest.approx(frechet(judge.features(given), real), rel=1e-4)
+    assert found["frechet_distance"].value == pytest.approx(frechet(reader.features(given), real), rel=1e-4)
     assert found["frechet_distance"].floor == pytest.approx(frechet(other, real), rel=1e-4)
 
 
-def test_what_nothing_can_read_is_not_measured():
+def test_what_nothing_can_read_is_told_by_its_pixels_alone():
     loaded = data.load("digits")
-    assert sample_metrics(Sampler(torch.rand(2, 1, 8, 8)), "no-such-set", loaded, 20) == {}
+    found = sample_metrics(Sampler(torch.rand(2, 1, 8, 8)), "no-such-set", loaded, 20)
+    assert set(found) == {"sharpness", "memorised"}
     assert sample_metrics(nn.Linear(1, 1), "digits", loaded, 20) == {}
+
+
+@pytest.mark.parametrize(
+    ("n", "change", "name", "sentence"),
+    [
+        (64, {}, "frechet_distance", "too few samples: 64, and 65 are needed; make more"),
+        (64, {}, "precision", ""),
+        (49, {}, "recall", "too few samples: 49, and 50"),
+        (99, {}, "class_histogram", "too few samples: 99, and 100"),
+        (49, {}, "kernel_distance", ""),
+        (1, {}, "sharpness", "too few samples: 1, and 2"),
+        (500, {"sizes": (1600, 157, 40)}, "frechet_distance", "too few test images: 40, and 65 are needed; bring more"),
+        (500, {"sizes": (30, 1587, 180)}, "coverage", "too few training images: 30"),
+        (500, {"classes": ()}, "class_histogram", "trains an autoencoder first"),
+        (500, {"classes": ("all",)}, "frechet_distance", "trains an autoencoder first"),
+    ],
+)  # fmt: skip
+def test_what_is_left_out_is_said_and_is_not_measured(n, change, name, sentence):
+    model, loaded = Sampler(torch.rand(2, 1, 8, 8)), replace(data.load("digits"), **change)
+    told = left_out(model, loaded, n, reader_of("digits", loaded.classes))
+    found = sample_metrics(model, "digits", loaded, n)
+    assert sentence in told.get(name, "")
+    assert (name in found) is (name not in told) is (not sentence)
+    assert not set(found) & set(told)
+
+
+@pytest.mark.parametrize(
+    ("model", "names", "sentence"),
+    [
+        (nn.Linear(1, 1), {"sharpness", "memorised", "frechet_distance"}, "makes no images of its own"),
+        (Translator(lambda x: x), {"precision", "class_histogram", "memorised"}, "no samples of its own"),
+    ],
+)
+def test_who_makes_nothing_is_told_so(model, names, sentence):
+    loaded = data.load("digits")
+    told = left_out(model, loaded, 500, reader_of("digits", loaded.classes))
+    assert names <= {name for name, why in told.items() if sentence in why}
 
 
 def test_shares_and_differences_of_pixels():

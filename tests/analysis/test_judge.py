@@ -124,5 +124,5 @@ def test_the_judge_of_a_folder_is_gone_when_its_images_are_others(tmp_path):
 
 
 def test_folders_that_sound_alike_have_judges_of_their_own():
-    assert judge._name("folder:/a/b-c") != judge._name("folder:/a-b/c")
-    assert judge._name("mnist") == "mnist"
+    assert judge.file_name("folder:/a/b-c") != judge.file_name("folder:/a-b/c")
+    assert judge.file_name("mnist") == "mnist"
