@@ -225,35 +225,22 @@ def age(created: str) -> str:
     return "just now"
 
 
-def compare(runs: Sequence[Run]) -> None:
-    """Runs side by side: main loss together, samples, and what differs between their settings."""
-    st.subheader(f"Comparing {len(runs)} runs")
-    log = st.toggle("Logarithmic", key="compare-log")
-    lines: dict[str, figures.Series] = {}
-    names = {run.id: f"{panels.heading(run.config)} {run.id.rsplit('-', 1)[-1]}" for run in runs}
-    units, trained = set(), []
-    for run in runs:
-        main, unit = next(iter(panels.losses(run).items()))
-        told = run.metrics()
-        test = panels.series(told, "test", main, "step")
-        lines[names[run.id]] = test if len(test[0]) > 1 else panels.series(told, "train", main, "step")
-        trained += [] if len(test[0]) > 1 else [names[run.id]]
-        units.add(f"{figures.title(main)}, {unit}")
-    st.altair_chart(figures.loss_curves(lines, log=log), key="compare", alt="Main loss of each run")
-    where = "on training images" if len(trained) == len(runs) else "on test images"
-    if 0 < len(trained) < len(runs):
-        where += f", but of {plain(' and '.join(trained))} on training images"
-    st.caption(f"{' and '.join(sorted(units))}, {where}." + (" Their units differ." if len(units) > 1 else ""))
-    for place, run in zip(st.columns(len(runs)), runs, strict=True):
-        with place:
-            st.markdown(f"**{names[run.id]}**")
-            _picture(run)
-    rows = settings.differences([(names[run.id], run.config) for run in runs])
-    rows += steering.difference({names[run.id]: run for run in runs})
-    if rows:
-        st.dataframe(rows, hide_index=True)
-    else:
-        st.caption("Their settings are the same.")
+def compare() -> None:
+    """What is ticked, and the way to where it is compared."""
+    if not (chosen := picked()):
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        words = "Tick another one to compare them." if len(chosen) == 1 else f"{len(chosen)} runs are ticked."
+        st.caption(words, width="content")
+        if len(chosen) > 1 and st.button(f"Compare {len(chosen)} runs", type="primary", icon=":material/balance:"):
+            go("compare", runs=",".join(chosen))
+        st.button("Untick all", icon=":material/close:", on_click=_untick)
+
+
+def _untick() -> None:
+    for run_id in picked():
+        st.session_state[f"pick-{run_id}"] = False
+    st.query_params.pop("compare", None)
 
 
 def import_one() -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from genmodels.families import FAMILIES
 from genmodels.runs import Run, RunConfig, Status
 from genmodels.steering import Turn
 
+READER = re.compile(r", (?=(?:judge|autoencoder) features)")  # in a unit, before what read the images
 # icon and colour of each state; the word is the state's own name
 STATES = {
     "queued": (":material/hourglass_empty:", "orange"),
@@ -40,6 +42,7 @@ LOOKS: dict[str, tuple[str, str, *tuple[set[str], ...]]] = {
     "denoising": ("Denoising", ":material/blur_on:", {"denoise_path"}),
     "translate": ("Translate", ":material/translate:", {"translate"}),
     "complete": ("Complete", ":material/extension:", {"denoise_path"}, {"log_likelihood", "decode"}, {"translate"}),
+    "outliers": ("Outliers", ":material/search_insights:", {"encode"}),
 }
 NAT = "A nat is the natural unit of information: 1 nat = 1.44 bits."
 LATEST = -1  # on the time slider: the newest pictures, whatever their step
@@ -374,19 +377,21 @@ def final_figures(run: Run) -> None:
     judges: set[str] = set()
     with st.container(horizontal=True):
         for name, metric in found.items():
-            unit, _, rest = metric["unit"].partition(", judge features")  # the same for all that were read by it
+            unit, *reader = READER.split(metric["unit"], maxsplit=1)  # the same for all that were read by it
             better = "" if metric["better"] == "neither" else f" {metric['better'].capitalize()} is better."
             with st.container(width=165, gap=None):
                 nat = f" {NAT}" if metric["unit"].startswith("nats") else ""
                 help_ = f"Measured on {metric['n']:,} images.{better}{nat}"
                 st.metric(figures.title(name), figures.number(metric["value"], unit), help=help_)
-                floor = "" if metric["floor"] is None else f"; real images: {figures.number(metric['floor'])}"
-                st.caption(plain(unit + floor))
-                judges |= {f"judge{rest}"} if rest else set()
+                if metric["floor"] is not None:  # of real images, unless the unit says of what
+                    floor = figures.number(metric["floor"])
+                    unit += f" ({floor})" if "; floor:" in unit else f"; real images: {floor}"
+                st.caption(plain(unit))
+                judges |= set(reader)
     for each in sorted(judges):
         st.caption(
-            f"Read by a fixed classifier, the {plain(each)}. Its hash says which one it is: compare values only where "
-            "it is the same."
+            f"Read by a fixed network of this dataset: {plain(each)}. Its hash says which one it is: compare values "
+            "only where it is the same."
         )
     if any(metric["floor"] is not None for metric in found.values()):
         st.caption(

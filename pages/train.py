@@ -52,6 +52,7 @@ try:
     config = RunConfig(
         family=family, knobs=knobs.model_dump(), dataset=dataset, size=side, channels=depth, seed=seed,
         schedule=schedule, shape=facts.shape, classes=facts.classes, parent=like.id if like else None,
+        selection=old.selection if old and old.dataset == dataset else None,
     )  # fmt: skip
     layers = plan.layers(config)
     with ready.container(border=True):
