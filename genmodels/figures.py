@@ -30,7 +30,8 @@ Mark = tuple[float, str]  # a place on the x axis, and what happened there
 Spec = dict[str, Any]  # a Vega-Lite chart; its datasets are data frames
 Data = pd.DataFrame | alt.NamedData
 
-_WORDS = {"elbo": "ELBO", "kl": "KL", "nll": "NLL", "d_real": "D(x)", "d_fake": "D(G(z))", "frechet": "Fréchet"}
+_WORDS = {word.lower(): word for word in ("ELBO", "KL", "NLL", "MIG", "DCI", "SAP", "VAE")}
+_WORDS |= {"d_real": "D(x)", "d_fake": "D(G(z))", "frechet": "Fréchet"}
 
 
 def title(name: str) -> str:
@@ -261,8 +262,7 @@ def class_counts(
     names: Sequence[str], counts: Sequence[int], height: int = 220, marks: Sequence[float] | None = None
 ) -> alt.LayerChart | alt.FacetChart:
     """Images in each class; marks: a dash at so many."""
-    dashes = counts if marks is None else marks
-    frame = pd.DataFrame({"class": list(names), "images": list(counts), "mark": list(dashes)})
+    frame = pd.DataFrame({"class": list(names), "images": list(counts), "mark": list(marks or counts)})
     colours = alt.Scale(domain=list(names), range=_cycle(COLOURS, names))
     axis = alt.Axis(labelAngle=0 if max(map(len, names), default=0) < 4 else -45, labelLimit=120, ticks=False)
     bars = (

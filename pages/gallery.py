@@ -3,8 +3,6 @@
 import streamlit as st
 
 from app import cards, state
-from genmodels.config import UserError
-from genmodels.runs import by_id
 
 own = cards.own_cards()
 ready = cards.ready_made(own)
@@ -21,19 +19,7 @@ if not own:
 if not own and not ready:
     st.stop()
 st.write("Open a model to look at it, or tick several to compare them.")
-chosen = []
-for run_id in cards.picked()[:4]:
-    try:
-        chosen.append(by_id(run_id))
-    except UserError as error:
-        st.warning(state.plain(str(error)))
-if len(chosen) > 1:
-    with st.container(border=True):
-        try:
-            cards.compare(chosen)
-        except UserError as error:
-            st.error(state.plain(str(error)))
-
+cards.compare()
 found = cards.filtered([*own, *ready])
 if not found:
     st.info("No run matches. Clear the search or a filter.")

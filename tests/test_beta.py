@@ -381,11 +381,11 @@ def test_a_copy_of_a_steered_run_is_steered_the_same_unless_one_says_no(trained,
     assert [steering.record(copy) for copy in started] == [turns, []]
 
 
-def test_steered_runs_differ_in_the_gallery_s_comparison(trained) -> None:
+def test_steered_runs_differ_on_the_page_compare(trained) -> None:
     one, two = trained(), trained()
     steering.replace(one, [Turn(5, {"beta": 3.3})])
-    app = visit("gallery", compare=f"{one.id},{two.id}")
-    assert "beta 3.3 after step 5" in str(app.dataframe[0].value.to_dict())
+    app = visit("compare", runs=f"{one.id},{two.id}")
+    assert app.table[0].value.loc["Steered"].tolist() == ["beta 3.3 after step 5", "no"]
 
 
 def test_the_plot_names_points_that_coincide_together() -> None:

@@ -181,10 +181,13 @@ def test_search_filters_and_comparison(trained: Trained):
     assert one.id.rsplit("-", 1)[-1] not in words(app)
     app = visit("gallery", state="failed")
     assert "No run matches" in words(app)
-    app = visit("gallery", compare=f"{one.id},{two.id},gone")
-    assert not app.exception
-    assert "Comparing 2 runs" in words(app)
-    assert "There is no run" in app.warning[0].value
+    app = visit("gallery", compare=f"{one.id},{two.id}")
+    assert {each.label for each in app.checkbox if each.value} == {"Compare"}
+    app = press(app, "Compare 2 runs")
+    assert app.title[0].value == "Compare"
+    assert app.query_params["runs"] in (f"{one.id},{two.id}", [f"{one.id},{two.id}"])
+    assert "another one" in words(visit("gallery", compare=one.id))
+    assert not [each for each in press(visit("gallery", compare=one.id), "Untick all").checkbox if each.value]
 
 
 def test_delete_asks_first(trained: Trained):
@@ -416,20 +419,6 @@ def test_more_dimensions_than_needed_are_called_so(trained: Trained):
     assert "more dimensions than it needs" not in words(visit("train", run=run.id))
 
 
-def test_a_comparison_says_which_curves_are_of_training_images(trained: Trained):
-    one, two = trained(budget=3, log_every=1), trained(budget=3, log_every=1, latent_size=3)
-    points = two.metrics()
-    (two.path / "metrics.jsonl").write_text("".join(json.dumps(p | {"test": {}}) + "\n" for p in points))
-    name = two.id.rsplit("-", 1)[-1]
-    app = visit("gallery", compare=f"{one.id},{two.id}")
-    assert f"on test images, but of VAE on Digits {name} on training images." in words(app)
-    (log,) = (each for each in app.toggle if each.label == "Logarithmic")
-    log.set_value(True).run()
-    assert not app.exception
-    assert '"log"' in app.get("vega_lite_chart")[0].proto.spec
-    assert "on test images." in words(visit("gallery", compare=f"{one.id},{one.id}"))
-
-
 def test_a_run_that_meanwhile_trains_is_not_asked_about(trained: Trained):
     run = trained(budget=2)
     app = visit("gallery")
@@ -479,7 +468,7 @@ def test_a_ready_made_run_is_opened_compared_and_duplicated(ready_made: Run, tra
     app.select_slider[0].set_value(1).run()
     assert not app.exception
     own = trained(budget=2)
-    assert "Comparing 2 runs" in words(visit("gallery", compare=f"{own.id},{ready_made.id}"))
+    assert not visit("compare", runs=f"{own.id},{ready_made.id}").exception
     press(visit("train", like=ready_made.id), "Train")
     assert started[0].config.knobs["latent_size"] == 4
     assert not started[0].shipped
