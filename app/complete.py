@@ -176,10 +176,10 @@ def _painted(seen: np.ndarray) -> np.ndarray | None:
         hole = np.asarray(covered.resize((width, height), Image.Resampling.BOX)) >= 128
         st.query_params["hole"] = base64.urlsafe_b64encode(np.packbits(hole).tobytes()).decode().rstrip("=")
         return hole
-    hole = hole_in(st.query_params.get("hole"), height, width)
-    if hole is not None and drawn is None:  # it came with the link, and the pad knows nothing of it
+    linked = hole_in(st.query_params.get("hole"), height, width)
+    if linked is not None and drawn is None:  # the pad knows nothing of it
         st.button("Clear the link's hole", icon=":material/ink_eraser:", on_click=start.forget, args=("hole",))
-    return hole
+    return linked
 
 
 def hole_in(text: str | None, height: int, width: int) -> np.ndarray | None:
