@@ -212,6 +212,14 @@ def main_figure(run: Run) -> str:
         return plain(str(error))
 
 
+def moment(created: str) -> str:
+    """'21 Nov, 18:02 UTC': for menus, whose choice is sent back by its words, so that these must not change."""
+    try:
+        return f"{datetime.fromisoformat(created).astimezone(UTC):%d %b, %H:%M} UTC"
+    except (ValueError, TypeError):
+        return "some time ago"
+
+
 def age(created: str) -> str:
     """'3 min ago'."""
     try:

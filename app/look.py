@@ -79,11 +79,11 @@ def lacking(run: Run, needs: tuple[str, ...]) -> str | None:
 
 
 def name_of(run_id: str) -> str:
-    """1f2e3d4c · VAE on MNIST · 3 min ago. What tells runs apart comes first: a phone cuts the end off."""
+    """1f2e3d4c · VAE on MNIST · 21 Nov, 18:02 UTC. What tells runs apart comes first: a phone cuts the end off."""
     run = state.by_id(run_id)
     if run.shipped:  # its name says what it is
         return f"{run.id} · ready-made"
-    return f"{short(run)} · {panels.heading(run.config)} · {cards.age(run.config.created)}"
+    return f"{short(run)} · {panels.heading(run.config)} · {cards.moment(run.config.created)}"
 
 
 def short(run: Run) -> str:

@@ -230,7 +230,8 @@ def test_durations(seconds: float, text: str):
 
 
 def test_ages_of_any_text():
-    assert cards.age("not a date") == "some time ago"
+    assert cards.age("not a date") == cards.moment("not a date") == "some time ago"
+    assert cards.moment("2026-11-21T18:02:59.123+00:00") == "21 Nov, 18:02 UTC"
     assert cards.age("2020-01-01T00:00:00+00:00").endswith("years ago")
     assert cards.age("2020-01-01T00:00:00") == "some time ago"  # without a zone it cannot be told
 
