@@ -36,6 +36,7 @@ st.navigation(
         "Judge": [
             st.Page(page_file("compare"), title="Compare", icon=":material/balance:", url_path="compare"),
             st.Page(page_file("outliers"), title="Outliers", icon=":material/search_insights:", url_path="outliers"),
+            st.Page(page_file("debias"), title="Debias", icon=":material/diversity_3:", url_path="debias"),
         ],
         "Learn": [
             st.Page(page_file("flow"), title="Flow", icon=":material/grid_on:", url_path="flow"),

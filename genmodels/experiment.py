@@ -24,8 +24,9 @@ BETAS = (0.25, 1.0, 4.0, 16.0)  # to begin with
 
 
 def families() -> list[str]:
-    """Those that have a beta."""
-    return [name for name, each in FAMILIES.items() if "beta" in each.Config.model_fields]
+    """Those that have a beta, but where beta also decides which images are drawn: then more than beta would differ."""
+    fields = {name: each.Config.model_fields for name, each in FAMILIES.items()}
+    return [name for name, knobs in fields.items() if "beta" in knobs and "resampling" not in knobs]
 
 
 def betas_of(text: str, family_name: str) -> list[float]:
@@ -102,9 +103,7 @@ def grouped(runs: Sequence[Run], is_member: Callable[[Run], bool], order: Callab
 
 def experiments() -> dict[str, list[Run]]:
     """Id -> members by beta, the newest experiment first, the shipped one last. Damaged runs are left out."""
-    found = grouped([*all_runs(), *shipped_runs()], has_beta, by_beta)
-    # Members of an experiment of another kind, as of the debiasing one, all have the same beta.
-    return {name: runs for name, runs in found.items() if len({*map(beta_of, runs)}) == len(runs)}
+    return grouped([*all_runs(), *shipped_runs()], has_beta, by_beta)
 
 
 def members(name: str) -> list[Run]:

@@ -52,13 +52,11 @@ class Averaged(Protocol):
 
 @runtime_checkable
 class Resampling(Protocol):
-    """A model that says which training images it should see more often."""
-
     def draw_weights(self, images: Iterable[Tensor], labels: Tensor) -> Tensor | None:
         """How likely each training image is to be drawn in the next pass, float64 (N,) on the processor, of sum 1; None
         for an ordinary pass. Asked before each pass but the first.
 
-        images: all of them in order, a few at a time, float (n, C, H, W) in [0, 1]. labels: int64 (N,).
+        images: all of them in order, a few at a time, each (n, C, H, W) in [0, 1]. labels: int64 (N,).
         """
 
 
