@@ -411,15 +411,6 @@ def test_the_kl_of_the_bars_and_of_the_figures_are_told_apart(trained: Trained):
     assert "test images in grey" not in words(visit("train", run=grey.id))
 
 
-def test_more_dimensions_than_needed_are_called_so(trained: Trained):
-    run = trained(budget=2, latent_size=64)
-    arrays = run.arrays("snapshots/2")
-    run.write_arrays("snapshots/2", arrays | {"kl": np.array([1.0] * 31 + [0.01] * 33, np.float32)})
-    assert "more dimensions than it needs" in words(visit("train", run=run.id))
-    run.write_arrays("snapshots/2", arrays | {"kl": np.ones(64, np.float32)})
-    assert "more dimensions than it needs" not in words(visit("train", run=run.id))
-
-
 def test_a_run_that_meanwhile_trains_is_not_asked_about(trained: Trained):
     run = trained(budget=2)
     app = visit("gallery")
