@@ -12,6 +12,7 @@ from app.controls import attempt
 from app.state import plain
 from genmodels import data, duel, figures, media
 from genmodels.config import UserError
+from genmodels.data.selection import Selection, kept_rows
 from genmodels.families import FAMILIES
 from genmodels.figures import number, title
 from genmodels.runs import Run, RunConfig
@@ -70,7 +71,8 @@ def expected(config: RunConfig) -> tuple[np.ndarray | None, str]:
     if "conditional" in FAMILIES[config.family].abilities:
         count = len(config.classes)
         return np.full(count, 1 / count), "; the dash is how many of each class were asked for"
-    shares = real_shares(config.dataset, config.size, config.channels)
+    selection = config.selection.model_dump_json() if config.selection else None
+    shares = real_shares(config.dataset, config.size, config.channels, config.seed, selection)
     return shares, "" if shares is None else "; the dash is what real images would have"
 
 
@@ -90,13 +92,18 @@ def _counts(path: str, step: int, changed: int) -> np.ndarray | None:
 
 
 @st.cache_data(show_spinner=False, max_entries=16, ttl=600)
-def real_shares(name: str, size: int | None, channels: int | None) -> np.ndarray | None:
-    """Of each class among the real images, (K,); None where the dataset is not on this machine."""
+def real_shares(
+    name: str, size: int | None, channels: int | None, seed: int = 0, selection: str | None = None
+) -> np.ndarray | None:
+    """Of each class among the real images, or those of a selection (JSON) that a run learns from, (K,); None where the
+    dataset is not on this machine."""
     try:
-        dataset = data.load(name, size, channels)
+        dataset = data.load(name, size, channels, seed)
+        chosen = kept_rows(dataset, Selection.model_validate_json(selection)) if selection else slice(None)
     except UserError:
         return None
-    return np.bincount(dataset.labels, minlength=len(dataset.classes)) / len(dataset.labels)
+    labels = dataset.labels[chosen]
+    return np.bincount(labels, minlength=len(dataset.classes)) / len(labels)
 
 
 def slow_motion(run: Run) -> None:

@@ -47,6 +47,17 @@ def of_run(config: RunConfig) -> list[Setting]:
     ]
 
 
+def selection_for(old: RunConfig | None, dataset: str, seed: int) -> Selection | None:
+    """What a changed copy is not shown either. Images left out by their numbers are others under another seed, which
+    orders the images of most datasets: they are shown again, and a sentence says so."""
+    if not old or not old.selection or old.dataset != dataset:
+        return None
+    if old.selection.left_out and old.seed != seed:
+        st.info(f"{len(old.selection.left_out):,} images were left out. With another seed they are shown again.")
+        return old.selection.model_copy(update={"left_out": ()})
+    return old.selection
+
+
 def _selection(selection: Selection | None) -> str:
     """'without 12 images, 0.05 of the images of class 8'."""
     if not selection:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from genmodels import steering, training
@@ -178,7 +179,8 @@ def one_thread() -> Iterator[None]:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            yield
+            with threadpool_limits(1, "blas"):
+                yield
         finally:
             torch.set_num_threads(threads)
 

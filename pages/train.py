@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import controls, doctor, panels, plan, state, steering
+from app import controls, doctor, panels, plan, settings, state, steering
 from genmodels import jobs
 from genmodels.config import Schedule, UserError
 from genmodels.families import FAMILIES
@@ -52,7 +52,7 @@ try:
     config = RunConfig(
         family=family, knobs=knobs.model_dump(), dataset=dataset, size=side, channels=depth, seed=seed,
         schedule=schedule, shape=facts.shape, classes=facts.classes, parent=like.id if like else None,
-        selection=old.selection if old and old.dataset == dataset else None,
+        selection=settings.selection_for(old, dataset, seed),
     )  # fmt: skip
     layers = plan.layers(config)
     with ready.container(border=True):

@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import game, panels, pictures
 from genmodels import duel, figures
+from genmodels.data.selection import Selection
 from genmodels.families import FAMILIES
 from genmodels.runs import Run
 from tests.test_pages import press, visit, words
@@ -138,10 +139,13 @@ def test_the_last_reading_of_a_judge_is_looked_for(trained: Trained) -> None:
     shares = game.real_shares("digits", None, None)
     assert shares is not None
     assert shares.sum() == pytest.approx(1)
+    without = game.real_shares("digits", None, None, 0, Selection(scarce="8", kept=0.0).model_dump_json())
+    assert without[8] == 0
+    assert without.sum() == pytest.approx(1)
     assert game.real_shares("folder:gone", None, None) is None
-    assert game._expected(run.config)[0] is not None
+    assert game.expected(run.config)[0] is not None
     uneven = run.config.model_copy(update={"family": "conditional-gan", "dataset": "folder:gone"})
-    expected, dash = game._expected(uneven)
+    expected, dash = game.expected(uneven)
     assert expected is not None
     assert expected.tolist() == [0.1] * 10, "it draws the classes in turn"
     assert "asked for" in dash

@@ -54,7 +54,7 @@ class Mismatch(NamedTuple):
 def code_metrics(model: Any, data: Dataset, seed: int = 0) -> dict[str, Metric]:
     """All that can be said of the codes of a model; of the rest `left_out` says why. Raises UserError for codes that
     are not numbers."""
-    lacking = left_out(model, data)
+    lacking = left_out(model, data, seed)
     found: dict[str, Metric] = {}
     probed, matched = "linear_probe" not in lacking, "aggregate_mismatch" not in lacking
     if probed or matched:
@@ -68,7 +68,7 @@ def code_metrics(model: Any, data: Dataset, seed: int = 0) -> dict[str, Metric]:
     return found if "mig" in lacking else found | _of_factors(model, data, seed)
 
 
-def left_out(model: Any, data: Dataset) -> dict[str, str]:
+def left_out(model: Any, data: Dataset, seed: int = 0) -> dict[str, str]:
     """Which of these metrics there cannot be, and why in one sentence. Cheap: nothing is encoded."""
     everything = (*PROBES, "aggregate_mismatch", *OF_FACTORS)
     if "encode" not in abilities(model):
@@ -77,7 +77,7 @@ def left_out(model: Any, data: Dataset) -> dict[str, str]:
         why = "A code of this family is noise of as many numbers as its image: it is not made to tell anything."
         return dict.fromkeys(everything, why)
     found: dict[str, str] = {}
-    if why := _no_probe(data):
+    if why := _no_probe(data, seed):
         found |= dict.fromkeys(PROBES, why)
     if "posterior" not in abilities(model):
         found["aggregate_mismatch"] = "This family gives its codes no law: there is no prior that they could miss."
@@ -92,11 +92,11 @@ def _too_few(what: str, there: int, needed: int) -> str:
     return f"There are too few {what}: {there:,}, and {needed:,} are needed; bring more images."
 
 
-def _no_probe(data: Dataset) -> str:
-    learned = data.labels[data.span("train")]
-    if len(np.unique(learned)) < 2:
+def _no_probe(data: Dataset, seed: int) -> str:
+    if len(np.unique(data.labels[_drawn(data, "train", seed)])) < 2:
         return (
-            "The training images are all of one class, so there is nothing to tell apart: choose images in two or more."
+            "The training images, or all that are looked at, are of one class, so there is nothing to tell apart: "
+            "choose images in two or more."
         )
     return _few_parts(data, "train", "test")
 
@@ -227,7 +227,7 @@ def marginal_kl(learned: Points, tuned: Points, seen: Points, seed: int = 0) -> 
 def _mismatch(learned: Points, tuned: Points, seen: Points, seed: int) -> Metric:
     found = marginal_kl(learned, tuned, seen, seed)
     parts = {"at least": found.least, "at most": found.most}
-    return Metric(found.least, "nats, a lower bound", "lower", len(seen.means), parts=parts)
+    return Metric(found.least, "nats, a lower bound", "neither", len(seen.means), parts=parts)  # an empty code has 0
 
 
 def _of_factors(model: Any, data: Dataset, seed: int) -> dict[str, Metric]:

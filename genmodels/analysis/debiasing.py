@@ -24,10 +24,11 @@ class Interval(NamedTuple):
         return self.mean + self.half
 
 
-def interval(values: Sequence[float] | np.ndarray) -> Interval:
+def interval(values: Sequence[float] | np.ndarray, among: int = 1) -> Interval:
     """Student's t interval of the mean of (S,) values: mean -+ t s / sqrt(S), t of S - 1 degrees of freedom.
 
-    Student (1908), The probable error of a mean, https://doi.org/10.1093/biomet/6.1.1.
+    Student (1908), The probable error of a mean, https://doi.org/10.1093/biomet/6.1.1. among: of so many means this one
+    was picked for its value; all their intervals hold at once at LEVEL (Bonferroni's correction).
     """
     from scipy.stats import t
 
@@ -35,7 +36,7 @@ def interval(values: Sequence[float] | np.ndarray) -> Interval:
     count = len(values)
     if count < 2:
         return Interval(float(values.mean()) if count else np.nan, np.nan, count)
-    quantile = t.ppf(0.5 + LEVEL / 2, count - 1)
+    quantile = t.ppf(1 - (1 - LEVEL) / (2 * among), count - 1)
     return Interval(float(values.mean()), float(quantile * values.std(ddof=1) / np.sqrt(count)), count)
 
 

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
@@ -14,6 +15,8 @@ from genmodels.analysis.snapshot import codes, in_chunks
 from genmodels.data.dataset import Dataset
 from genmodels.families.contract import Likelihood, LogProb, abilities
 from genmodels.training import Images, evaluating, scaled, some
+
+AT_ONCE = 500  # images whose bound is computed together
 
 
 class Metric(NamedTuple):
@@ -59,11 +62,11 @@ def importance_sampled_nll(
     images: uint8 (N, C, H, W). An upper bound in expectation, tighter with more draws. at_once bounds the memory: so
     many pixels are decoded together.
     """
-    generator = torch.Generator(images.device).manual_seed(seed)
+    seeing, generator = (torch.Generator(images.device).manual_seed(number) for number in (seed, seed + 1))
     nll = size = 0.0
     with evaluating(model):
         for chunk in images.split(max(1, at_once // (draws * images[0].numel()))):
-            observed = model.observe(scaled(chunk), generator)
+            observed = model.observe(scaled(chunk), seeing)  # the same whatever is drawn of the code
             weights = log_weights(model, observed, draws, generator)
             nll -= (weights.logsumexp(0) - math.log(draws)).sum().item()
             size += (2 * weights.logsumexp(0) - (2 * weights).logsumexp(0)).exp().sum().item()
@@ -86,7 +89,7 @@ def negative_elbo(model: Any, images: Tensor, seed: int = 0) -> Bound:
     generator = torch.Generator(images.device).manual_seed(seed)
     reconstruction, kl = 0.0, torch.zeros(1, dtype=torch.float64)
     with evaluating(model):
-        for chunk in images.split(500):
+        for chunk in images.split(AT_ONCE):
             observed = model.observe(scaled(chunk), generator)
             q = model.posterior(observed)
             z = q.mean + q.stddev * torch.randn(q.mean.shape, generator=generator, device=q.mean.device)
@@ -114,20 +117,28 @@ def bits_per_dimension(model: LogProb, images: Tensor, seed: int = 0) -> float:
     return -nats / (images[0].numel() * math.log(2))
 
 
+# By the knob `likelihood`: a probability and a density are no two values of one figure.
+OBSERVED = {"bernoulli": ", of pixels drawn black or white", "gaussian": ", density of grey values"}
+
+
 def likelihood_metrics(model: Any, test: Images, draws: int, nll_images: int, seed: int) -> dict[str, Metric]:
     """How probable test images are, as far as the model can tell; the parameters are those of `evaluate`."""
-    n, can, nats = len(test.images), abilities(model), "nats per image"
+    n, can = len(test.images), abilities(model)
+    nats = f"nats per image{OBSERVED.get(getattr(model.config, 'likelihood', ''), '')}"
     found: dict[str, Metric] = {}
     if "log_likelihood" in can:
-        reconstruction, each = negative_elbo(model, test.images, seed)
+        # Each of few images is drawn black and white several times, or that draw would count for more than the model.
+        seen = some(test, n).images.repeat(max(1, min(nll_images, AT_ONCE) // n), 1, 1, 1)
+        reconstruction, each = negative_elbo(model, seen, seed)
         kl, parts = each.sum().item(), {str(number): value for number, value in enumerate(each.tolist(), 1)}
         found["negative_elbo"] = Metric(reconstruction + kl, nats, "lower", n)
         found["reconstruction"] = Metric(reconstruction, nats, "neither", n)
-        found["kl"] = Metric(kl, nats, "neither", n, None, parts)
-        drawn = some(test, nll_images).images
+        found["kl"] = Metric(kl, "nats per image", "neither", n, None, parts)
+        drawn = seen[: nll_images if n > nll_images else None]  # of few these very draws, so that it lies below
         nll, size = importance_sampled_nll(model, drawn, draws, seed)
-        found["nll"] = Metric(nll, f"{nats}, {draws} draws", "lower", len(drawn))
-        found["effective_sample_size"] = Metric(size, f"of {draws} draws", "higher", len(drawn))
+        count = min(n, nll_images)
+        found["nll"] = Metric(nll, f"{nats}, {draws} draws", "lower", count)
+        found["effective_sample_size"] = Metric(size, f"of {draws} draws", "neither", count)  # a collapsed one has all
     if "log_prob" in can:
         bits = bits_per_dimension(model, test.images, seed)
         found["bits_per_dimension"] = Metric(bits, "bits, an upper bound by one draw of noise", "lower", n)
@@ -165,6 +176,13 @@ def evaluate(
     dataset: what `test` is a part of; with it so many samples, or translations, are compared with real images, and the
     codes are asked what they tell.
     """
+    with threadpool_limits(1, "blas"):  # of small systems: its threads wait for each other, up to fifty times as long
+        return _evaluated(model, test, draws, nll_images, seed, dataset, samples)
+
+
+def _evaluated(
+    model: Any, test: Images, draws: int, nll_images: int, seed: int, dataset: Dataset | None, samples: int
+) -> dict[str, Metric]:
     from genmodels.analysis.codes import code_metrics  # these need what a Metric is
     from genmodels.analysis.fidelity import sample_metrics
 

@@ -90,7 +90,7 @@ def too_short(n: Numbers) -> Verdict:
         f"down by about {number(gains[0])}, which is {gains[0] / fall:.0%} of all it has fallen so far. Below "
         f"{STEEP:.0%} it would count as done."
     )
-    hope = f"By its slope, {2**times} times the budget should bring it to about {number(now - gains[times - 1])}."
+    hope = f"By its slope, {2**times} times the budget may bring it to about {number(now - gains[times - 1])}."
     cure = Cure({"budget": round(budget * 2**times, 4)}, hope)
     return Finding("too_short", "Too short a training", "serious", why, cure)
 
@@ -106,7 +106,7 @@ def memorising(n: Numbers) -> Verdict:
 def _gap(n: Numbers) -> Verdict:
     """The test loss rises while the training loss goes on falling, or lies far above it."""
     steps, values = n.test
-    if len(steps) < FEW:
+    if len(steps) < FEW or n.knobs.get("resampling"):  # then the training loss is of other images, drawn for being odd
         return None
     smooth = levels(n.test)
     at, now, after = int(smooth.argmin()), float(smooth[-1]), level(n.train, steps[-1])
@@ -126,7 +126,9 @@ def _gap(n: Numbers) -> Verdict:
             f"than {APART:.0%} of all that the latter has fallen, so part of what was learned is true of those alone."
         )
         return Finding("memorising", "Memorising", "notice", why, _smaller(n))
-    return f"test images fare as well as ever: {number(now)}, training images {number(after)}"
+    beta = n.knobs.get("beta", 1)
+    what = "the loss" if beta == 1 else f"the loss, with the KL times beta {beta:g},"
+    return f"test images fare as well as ever: {what} is {number(now)}, on training images {number(after)}"
 
 
 def _copies(n: Numbers) -> Verdict:

@@ -147,7 +147,7 @@ class Model(nn.Module):
 
     def log_likelihood(self, observed: Tensor, z: Tensor, visible: Tensor | None = None) -> Tensor:
         """As the contract has it; and for k codes of each image, (N, C, H, W), (k, N, L) -> (k, N)."""
-        drawn, observed = self.decoder(z.flatten(0, -2)).view(*z.shape[:-1], -1), observed.flatten(1)
+        drawn, observed = self.decoder(z.flatten(0, -2)).reshape(*z.shape[:-1], -1), observed.flatten(1)
         if visible is not None:
             drawn, observed = (each[..., visible.flatten()] for each in (drawn, observed))
         if self.config.likelihood == "bernoulli":
@@ -165,7 +165,7 @@ class Model(nn.Module):
 
     def terms(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """What is minimised, of each image (N,), the curves, and one z drawn for each (N, L)."""
-        k, beta = self.config.importance_samples, self.beta_at(batch.step)
+        k, beta = self.config.importance_samples if self.training else 1, self.beta_at(batch.step)
         observed = self.observe(batch.images, batch.generator)
         mean, log_var = self.mean_and_log_var(observed)
         z = mean + torch.exp(0.5 * log_var) * torch.randn(k, *mean.shape, generator=batch.generator, device=mean.device)

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.distributions import Bernoulli, Independent, Normal, kl_divergence
@@ -132,3 +133,27 @@ def test_what_is_not_left_out_is_measured_and_the_other_way_round(family: str) -
         *("mig", "sap", "dci_disentanglement", "dci_completeness", "dci_informativeness", "factor_vae"),
     }
     assert set(found) | set(told) == everything
+
+
+def test_of_few_images_the_nll_is_of_the_very_draws_that_the_bound_is_of(model, digits: Images) -> None:
+    """Each is drawn black and white several times: of one draw alone the NLL can lie above the bound by chance."""
+    for count in (40, 170, 300):
+        found = evaluate(model, digits.at(slice(0, count)), draws=300, nll_images=500)
+        assert found["nll"].value < found["negative_elbo"].value
+        assert found["nll"].n == count
+    few = digits.at(slice(0, 40))
+
+    def spread(nll_images: int) -> float:
+        found = [evaluate(model, few, draws=1, nll_images=nll_images, seed=seed) for seed in range(8)]
+        return float(np.std([each["negative_elbo"].value for each in found]))
+
+    assert spread(500) < spread(1) / 2
+
+
+def test_a_probability_and_a_density_are_no_two_values_of_one_figure(digits: Images) -> None:
+    units = []
+    for law in ("bernoulli", "gaussian"):
+        other = build("vae", vae.Config(latent_size=2, hidden_size=8, likelihood=law), (1, 8, 8), 10)
+        found = evaluate(other, digits.at(slice(0, 30)), draws=2, nll_images=5)
+        units.append({found[name].unit for name in ("negative_elbo", "reconstruction", "nll")})
+    assert not units[0] & units[1]

@@ -13,7 +13,7 @@ from genmodels.analysis.snapshot import codes
 from genmodels.config import Schedule, UserError
 from genmodels.families import FAMILIES, build, vae
 from genmodels.families.contract import Batch
-from genmodels.training import Images, State, measure, train
+from genmodels.training import Images, State, measure, place, train
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -264,6 +264,17 @@ def test_a_class_head_learns_as_much_beside_the_importance_weighted_bound() -> N
     both, bound, head = (torch.autograd.grad(loss, model.encoder[-1].weight)[0] for loss in seen)
     assert torch.allclose(both - bound, head, atol=1e-4)
     assert head.abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("family", ["vae", "multi-stage-vae", "debiasing-vae"])
+@pytest.mark.parametrize("samples", [1, 3])
+def test_colour_images_in_the_layout_of_convolutions_are_learned(family: str, samples: int) -> None:
+    config = FAMILIES[family].Config(body="conv", importance_samples=samples, hidden_size=16, width=4)
+    model: Any = place(build(family, config, (3, 12, 12), 3), torch.device("cpu"))
+    images = Images(torch.randint(0, 256, (40, 3, 12, 12), dtype=torch.uint8), torch.arange(40) % 3)
+    for step in train(model, images, Schedule(budget=2, unit="steps", batch_size=20), State.new(model, 0)):
+        assert math.isfinite(step.losses["negative_elbo"].item())
+    assert math.isfinite(importance_sampled_nll(model, images.images, draws=4)[0])
 
 
 def test_nll_is_below_the_negative_elbo(digits: Images) -> None:
