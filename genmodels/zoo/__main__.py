@@ -115,11 +115,11 @@ def shrink(run: Run) -> None:
 
 def measured(run: Run) -> None:
     """Write the final figures anew, of as many samples as before. Raises UserError where its dataset is not here."""
-    dataset, before = dataset_of(run.config), run.summary().get("frechet_distance", {})
+    dataset, known = dataset_of(run.config), run.summary()
+    before = [known[name]["n"] for name in ("frechet_distance", "missing_classes") if name in known]
     test = Images.of(dataset, "test")
-    found = evaluate(
-        run.model, test, draws=100, nll_images=500, dataset=dataset, samples=min(SAMPLES, before.get("n", SAMPLES))
-    )
+    samples = min(SAMPLES, max(before, default=SAMPLES))  # distances are of no more than there are test images
+    found = evaluate(run.model, test, draws=100, nll_images=500, dataset=dataset, samples=samples)
     write_json(run.path / "summary.json", {name: metric.entry() for name, metric in found.items()})
 
 
