@@ -54,7 +54,7 @@ def curves(runs: Sequence[Run]) -> None:
 def _without(words: str, runs: Sequence[Run], having: Sequence[Run]) -> None:
     names = named(runs)
     if lacking := [names[run.id] for run in runs if run not in having]:
-        st.caption(f"{words}: {', '.join(lacking)}.")
+        st.caption(f"{words}: {state.plain(', '.join(lacking))}.")
 
 
 def _chart(loss: str, runs: Sequence[Run], x: str, log: bool, key: str) -> None:
@@ -70,7 +70,7 @@ def _chart(loss: str, runs: Sequence[Run], x: str, log: bool, key: str) -> None:
         where += f", but of {' and '.join(trained)} on training images"
     sentence = f"{title(loss)} {where}."
     st.vega_lite_chart(figures.live_curves(lines, x_title=x, log=log), key=key, alt=sentence)
-    st.caption(f"{sentence} The first {comparison.START:.0%}, far off the rest, are left out.")
+    st.caption(f"{state.plain(sentence)} The first {comparison.START:.0%}, far off the rest, are left out.")
 
 
 # --- what they make of the same images ------------------------------------------------------------------------------
@@ -115,16 +115,16 @@ def _stack(kind: str, runs: Sequence[Run]) -> None:
                 continue
             made = _copied(str(run.path), run.stamp, real)
             asked.append(name)
-        st.markdown(name)
+        st.markdown(state.plain(name))
         pictures.show(pictures.sheet(made, CELL, light, 1), f"{MADE[kind]} by {name}")
-    first = names[leader.id]
+    first = state.plain(names[leader.id])
     if asked:
         st.caption(
-            f"Each seed holds back other images. These are test images of '{first}'; {', '.join(asked)} may have "
-            "learned from them."
+            f"Each seed holds back other images. These are test images of '{first}'; {state.plain(', '.join(asked))} "
+            "may have learned from them."
         )
     if lacking:
-        st.caption(f"Not of the same test images as '{first}', so not beside it: {', '.join(lacking)}.")
+        st.caption(f"Not of the same test images as '{first}', so not beside it: {state.plain(', '.join(lacking))}.")
 
 
 def _made(run: Run, kind: str) -> np.ndarray:
@@ -222,16 +222,16 @@ def parts(measured: Mapping[str, Mapping[str, Any]]) -> None:
 
 def _parts(name: str, metric: str, entry: Mapping[str, Any]) -> None:
     found = {str(part): float(value) for part, value in entry["parts"].items()}
-    st.markdown(f"**{name}**")
+    st.markdown(f"**{state.plain(name)}**")
     if metric == "kl":
         kl = np.array(list(found.values()))
         sentence = figures.kl_sentence(kl)
         st.vega_lite_chart(figures.live_kl_bars(kl, 140), key=f"parts-{name}", alt=sentence)
     else:
-        sentence = "; ".join(f"{state.plain(part)} {figures.number(value)}" for part, value in found.items()) + "."
+        sentence = "; ".join(f"{part} {figures.number(value)}" for part, value in found.items()) + "."
         if metric == "class_histogram":
             counts = [round(share * entry["n"]) for share in found.values()]
             chart = figures.class_counts(list(found), counts, 140)
             st.altair_chart(chart, key=f"parts-{name}", alt=f"{entry['n']:,} samples, as shares: {sentence}")
             return
-    st.caption(sentence)
+    st.caption(state.plain(sentence))

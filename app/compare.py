@@ -183,7 +183,7 @@ def _face(run: Run, name: str) -> None:
     except UserError as error:
         st.error(state.plain(str(error)))
         measured = True
-    st.markdown(f"**{name}**")
+    st.markdown(f"**{state.plain(name)}**")
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
         if status.state != "finished":
             panels.badge(status)
@@ -212,6 +212,7 @@ def differences(runs: Sequence[Run], names: Mapping[str, str]) -> None:
 
 def sheet(names: Sequence[str], rows: Sequence[Sequence[str]], columns: Sequence[str]) -> None:
     """A table whose first column, the names, stays in sight where the others are wider than the screen."""
+    columns = [state.plain(each) for each in columns]
     cells = [list(names), *([head, *cells] for head, *cells in zip(columns, *rows, strict=True))]
     width = sum(PADDING + LETTER * max(map(len, each)) for each in cells)
     st.table(pd.DataFrame(rows, list(names), list(columns)), width=round(width), border="horizontal")
@@ -268,20 +269,20 @@ def one_set(data: str, groups: Sequence[Group], rows: Sequence[Row], *, alone: b
 
 
 def _table(groups: Sequence[Group], rows: Sequence[Row], every: Sequence[Row]) -> None:
-    """rows: those shown, of every row of these data. Number of images and unit come last."""
+    """rows: those shown, of every row of these data. The rest comes last: a phone shows the first columns."""
     floors, ways = any(row.floors for row in rows), Counter(row.metric for row in rows)
     values = []
     for row in rows:
         best = ranking.best(row, [group.ids for group in groups])
         found = [_value(row, group, number in best) for number, group in enumerate(groups)]
         unit = row.unit if len(_readers(every)) > 1 else panels.READER.split(row.unit, maxsplit=1)[0]
-        values.append([*([_floor(row)] if floors else []), *found, f"{row.n:,}", state.plain(unit)])
+        values.append([*found, *([_floor(row)] if floors else []), f"{row.n:,}", state.plain(unit)])
     names = [
         f"**{figures.title(row.metric)}** {ARROWS[row.better]}"
         + (f" :small[n = {row.n:,}]" if ways[row.metric] > 1 else "")
         for row in rows
     ]
-    sheet(names, values, [*(["Floor"] if floors else []), *(group.name for group in groups), "n", "Unit"])
+    sheet(names, values, [*(group.name for group in groups), *(["Floor"] if floors else []), "n", "Unit"])
 
 
 def _readers(rows: Sequence[Row]) -> set[str]:

@@ -54,8 +54,10 @@ def _extra(field: FieldInfo) -> dict[str, Any]:
     return field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
 
 
-def _bound(field: FieldInfo, which: str) -> Any:
-    return next((getattr(rule, which) for rule in field.metadata if hasattr(rule, which)), None)
+def bounds(field: FieldInfo) -> tuple[Any, Any]:
+    """The least and the most that a number may be, None for any."""
+    rules = {key: getattr(rule, key) for rule in field.metadata for key in ("ge", "le") if hasattr(rule, key)}
+    return rules.get("ge"), rules.get("le")
 
 
 def _widget(
@@ -72,10 +74,9 @@ def _widget(
         return place.selectbox(label, options, options.index(value), **common)
     if field.annotation is bool:
         return place.toggle(label, value, **common)
-    bounds = _bound(field, "ge"), _bound(field, "le")
     if field.annotation is int:
-        return number(place, label, bounds, int(value), problems, step=1, **common)
-    return number(place, label, bounds, float(value), problems, step=_step(field), format="%g", **common)
+        return number(place, label, bounds(field), int(value), problems, step=1, **common)
+    return number(place, label, bounds(field), float(value), problems, step=_step(field), format="%g", **common)
 
 
 def number(

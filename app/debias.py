@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from app import cards, groups, panels, pictures, plan, state
-from app.controls import attempt, number
+from app.controls import attempt, bounds, number
 from genmodels import data, debiasing, jobs
 from genmodels.config import Schedule, UserError
 from genmodels.data import DATASETS, intake
@@ -90,9 +90,11 @@ def form() -> None:
             raise UserError("This dataset has no two classes, and the class head needs them: choose another one.")
         one, other = st.columns(2)
         usual = USUAL.get(dataset, facts.classes[-1])
+        options = _choices(dataset)
         scarce = one.selectbox(
-            "Make scarce", facts.classes, facts.classes.index(usual), key=f"debias-scarce-{dataset}",
-            help="Most of the training images of this class are left out. The test images stay.",
+            "Make scarce", options, options.index(usual), lambda name: debiasing.named(name, facts.classes),
+            key=f"debias-scarce-{dataset}",
+            help="Most of these training images are left out. The test images stay.",
         )  # fmt: skip
         share = float(KEPT if facts.sizes[0] > MANY else FEW)
         kept = number(
@@ -101,15 +103,9 @@ def form() -> None:
         )  # fmt: skip
         text = one.text_input("Seeds", SEEDS, key="debias-seeds", help="Each trains two models. Like 1, 2, 3 or 1-5.")
         steps = number(
-            other,
-            "Steps of each",
-            (1, 1_000_000),
-            STEPS,
-            problems,
-            step=100,
-            key="debias-steps",
+            other, "Steps of each", (1, 1_000_000), STEPS, problems, step=100, key="debias-steps",
             help=f"Of {BATCH} images each.",
-        )
+        )  # fmt: skip
         knobs = _knobs(problems)
     base = RunConfig(family=debiasing.FAMILY, dataset=dataset, shape=facts.shape, classes=facts.classes)
     budget = Schedule(budget=float(steps), unit="steps", batch_size=BATCH)
@@ -118,14 +114,18 @@ def form() -> None:
             _start(base, scarce, kept / 100, text, budget, knobs, facts.sizes[0])
 
 
+@st.cache_data(show_spinner=False, max_entries=50)
+def _choices(dataset: str) -> tuple[str, ...]:
+    return debiasing.choices(data.load(dataset))
+
+
 def _knobs(problems: list[str]) -> dict[str, Any]:
     """The two settings of the model that decide how far resampling goes; the others are the family's defaults."""
     found = {}
     for place, (name, usual) in zip(st.columns(2), debiasing.USUAL.items(), strict=True):
         field = FAMILIES[debiasing.FAMILY].Config.model_fields[name]
-        rules = {key: getattr(rule, key) for rule in field.metadata for key in ("ge", "le") if hasattr(rule, key)}
         found[name] = number(
-            place, name.replace("_", " ").capitalize(), (rules["ge"], rules["le"]), usual, problems,
+            place, name.replace("_", " ").capitalize(), bounds(field), usual, problems,
             step=usual / 10, format="%g", help=field.description, key=f"debias-{name}",
         )  # fmt: skip
     return found
@@ -134,7 +134,8 @@ def _knobs(problems: list[str]) -> dict[str, Any]:
 def _start(
     base: RunConfig, scarce: str, kept: float, text: str, budget: Schedule, knobs: dict[str, Any], count: int
 ) -> None:
-    st.markdown(f"**{panels.dataset_title(base.dataset)} with {100 * kept:.3g}% of class {state.plain(scarce)}**")
+    what = state.plain(debiasing.named(scarce, base.classes))
+    st.markdown(f"**{panels.dataset_title(base.dataset)} with {100 * kept:.3g}% of {what}**")
     try:
         members = debiasing.plan(base, scarce, kept, debiasing.seeds_of(text), budget, knobs)
     except UserError as error:
@@ -147,7 +148,10 @@ def _start(
     rate, source = plan.images_per_second(members[0])
     seconds = budget.budget * min(budget.batch_size, count) / rate * -(-len(members) // slots())
     order = "one after another" if slots() == 1 else f"{slots()} at a time"
-    st.caption(f"About {plan.duration(seconds)} in all, {order}, and a few seconds for each to start. {source}")
+    st.caption(
+        f"About {plan.duration(seconds)} in all, {order}, and a few seconds for each to start; more where other work "
+        f"runs here too. {source}"
+    )
 
 
 # --- what became of it ----------------------------------------------------------------------------------------------

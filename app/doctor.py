@@ -9,7 +9,7 @@ from app import game
 from app.state import go, plain
 from genmodels import jobs
 from genmodels.config import UserError
-from genmodels.doctor import Cure, Diagnosis, changed, diagnose, in_words, numbers_of, parsed, written
+from genmodels.doctor import Cure, Diagnosis, Finding, changed, diagnose, in_words, numbers_of, parsed, written
 from genmodels.runs import Run, RunConfig, Status, create
 
 ICON = ":material/stethoscope:"
@@ -61,16 +61,19 @@ def panel(run: Run, status: Status) -> None:
             st.markdown(f":{colour}[{icon}] **{plain(each.title)}**  \n{plain(each.why)}")
             if each.cure and each.cure.changes not in offered:
                 offered.append(each.cure.changes)
-                _offer(run, each.name, each.cure)
+                _offer(run, each)
         if found.fine:
             also = "Also looked at, and in order" if found.findings else "Looked at, and in order"
             st.caption(f"{also}:\n" + "\n".join(f"- {plain(each)}" for each in found.fine))
 
 
-def _offer(run: Run, name: str, cure: Cure) -> None:
+def _offer(run: Run, finding: Finding) -> None:
     """A button that trains the changed copy at once, and a way to look at its settings before."""
+    name, cure = finding.name, finding.cure
+    assert cure
     words = plain(in_words(run.config, cure.changes))
-    st.caption(f"The usual cure is {words}. {plain(cure.hope)}")
+    lead = "What one may try is" if finding.level == "hint" else "The usual cure is"
+    st.caption(f"{lead} {words}. {plain(cure.hope)}")
     with st.container(horizontal=True, vertical_alignment="center"):
         if st.button(f"Train a copy with {words}", key=f"cure-{name}-{run.id}", icon=":material/play_arrow:"):
             _start(run, cure)

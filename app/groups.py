@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from app import panels, pictures, plan, start, state
-from genmodels import data, debiasing, media
+from genmodels import data, debiasing, media, ranking
 from genmodels.analysis.debiasing import Interval, interval
 from genmodels.config import UserError
 from genmodels.debiasing import FIGURES, Measured
@@ -82,19 +82,20 @@ def results(runs: Sequence[Run], statuses: Mapping[str, Status]) -> None:
 
 def _groups(done: Mapping[int, tuple[Run, Run]]) -> Groups:
     first = next(iter(done.values()))[0]
-    config = first.config
     with st.spinner("Measuring each group on the test images", show_time=True):
-        names = _names(str(first.path), first.stamp)
+        names, scarce = _names(str(first.path), first.stamp)
         seeds = {seed: tuple(_measured(str(run.path), run.stamp) for run in pair) for seed, pair in done.items()}
-    return Groups(names, names.index(str(config.selection.scarce)), seeds)  # type: ignore[arg-type, union-attr]
+    return Groups(names, scarce, seeds)  # type: ignore[arg-type]
 
 
 @st.cache_data(show_spinner=False, max_entries=128)
-def _names(path: str, stamp: int) -> tuple[str, ...]:
+def _names(path: str, stamp: int) -> tuple[tuple[str, ...], int]:
+    """Of the groups, and the number of the scarce one."""
     from genmodels.session import dataset_of
 
     config = Run(Path(path)).config
-    return debiasing.groups_of(dataset_of(config), config)[0]
+    names, _, scarce = debiasing.groups_of(dataset_of(config), config)
+    return names, scarce
 
 
 # --- in words -------------------------------------------------------------------------------------------------------
@@ -105,11 +106,12 @@ def signed(value: float) -> str:
     return "0.0" if abs(value) < 0.05 else f"{value:+.1f}".replace("-", "−")
 
 
-def _within(found: Interval) -> str:
-    """(2.9 to 5.3)."""
+def _within(found: Interval, among: int = 1) -> str:
+    """(95% interval +2.9 to +5.3, 3 seeds); among: of so many it is the worst."""
     if found.seeds < 2:
         return "(one seed: no interval)"
-    return f"(95% interval {signed(found.low)} to {signed(found.high)}, {found.seeds} seeds)"
+    level = f"95% for the worst of {among}," if among > 1 else "95% interval"
+    return f"({level} {signed(found.low)} to {signed(found.high)}, {found.seeds} seeds)"
 
 
 def verdict(found: Groups, run: Run) -> None:
@@ -131,8 +133,9 @@ def verdict(found: Groups, run: Run) -> None:
     if others:
         worst = min(others, key=lambda i: others[i].mean)
         lost, told = -others[worst].mean, state.plain(found.names[worst])
+        within = _within(interval((after - before)[:, worst], len(others)), len(others))
         st.write(
-            f"Of the other groups {told} loses most: {lost:.1f} points {_within(others[worst])}."
+            f"Of the other groups {told} loses most: {lost:.1f} points {within}."
             if lost >= 0.05
             else "No other group loses."
         )
@@ -202,7 +205,7 @@ def _chart(frame: pd.DataFrame, y_title: str, labels: Sequence[str], words: str,
     places = [WORDS.index(each) for each in kinds]
     colours, marks = [COLOURS[i] for i in places], [MARKS[i] for i in places]
     legend = alt.Legend(title=None, orient="top", symbolSize=120, labelLimit=300) if len(kinds) > 1 else None
-    long = max(map(len, labels)) > 4
+    long = len(labels) * max(map(len, labels)) > 40  # letters: what a phone has room for
     axis = alt.Axis(labelAngle=-45 if long else 0, labelLimit=120, ticks=False, grid=False)
     x = alt.X("group:N", sort=list(labels), title=None, axis=axis)
     base = alt.Chart(frame).encode(
@@ -285,12 +288,18 @@ def table(found: Groups) -> None:
     )  # fmt: skip
     st.download_button(
         "Download as CSV",
-        frame.to_csv(index=False),
+        as_csv(frame),
         "groups.csv",
         "text/csv",
         on_click="ignore",
         icon=pictures.DOWNLOAD,
     )
+
+
+def as_csv(frame: pd.DataFrame) -> bytes:
+    """A spreadsheet that carries out no name of a group."""
+    text = frame.assign(group=frame["group"].map(ranking.cell)).to_csv(index=False)
+    return text.encode("utf-8-sig")  # with the mark by which a spreadsheet knows it is UTF-8
 
 
 def cost(runs: Sequence[Run], statuses: Mapping[str, Status]) -> None:

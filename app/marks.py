@@ -10,7 +10,7 @@ from app import state
 from app.components.album import album, figure
 from app.outliers import Scored, cell, held_out
 from app.pictures import DOWNLOAD
-from genmodels import data, jobs, steering
+from genmodels import data, jobs, ranking, steering
 from genmodels.data.selection import Selection, kept_rows
 from genmodels.figures import number
 from genmodels.runs import Run, RunConfig, create
@@ -96,6 +96,8 @@ def changed(run: Run, **change: object) -> RunConfig:
     selection = Selection.of((config.selection or Selection()).model_dump() | change)
     kept_rows(data.load(config.dataset, config.size, config.channels, config.seed), selection)
     kept = config.model_dump(exclude={"created", "versions", "experiment"})
+    if config.schedule.unit == "minutes" and (steps := run.status().step):  # in the same minutes it may do other work
+        kept["schedule"] |= {"budget": steps, "unit": "steps"}
     return RunConfig.of(kept | {"selection": selection, "parent": run.id})
 
 
@@ -106,7 +108,9 @@ def again(run: Run, marked: frozenset[int]) -> None:
     if st.button(label, type="primary", icon=":material/model_training:", disabled=not marked):
         before = run.config.selection.left_out if run.config.selection else ()
         _start(run, changed(run, left_out=tuple(sorted(marked.union(before)))))
-    st.caption("The same settings, seed and budget, as a new run: nothing else differs, so the two can be compared.")
+    st.caption(
+        "The same settings, seed and number of steps, as a new run: nothing else differs, so the two can be compared."
+    )
 
 
 def _start(run: Run, config: RunConfig) -> None:
@@ -133,13 +137,14 @@ def without_a_class(run: Run) -> None:
 def download(found: Scored) -> None:
     """Every image that was scored, as CSV."""
     name = f"outliers-{found.run.id}-{found.asked.score}.csv"
+    marked = history(found.run)[-1]  # now: when the file is asked for, no session is there
     st.download_button(
-        "CSV", lambda: table(found, history(found.run)[-1]), name, "text/csv", icon=DOWNLOAD, on_click="ignore",
+        "CSV", lambda: table(found, marked), name, "text/csv", icon=DOWNLOAD, on_click="ignore",
         help="Row, set, class, score, ink and mark of every image, the oddest first.",
     )  # fmt: skip
 
 
-def table(found: Scored, marked: frozenset[int]) -> str:
+def table(found: Scored, marked: frozenset[int]) -> bytes:
     """A line for each image, the oddest first; rows are counted from 0 in their part."""
     text = io.StringIO()
     lines = csv.writer(text)
@@ -151,5 +156,6 @@ def table(found: Scored, marked: frozenset[int]) -> str:
         part = "test" if second else found.asked.part
         is_marked = part == "train" and row in marked
         score, inked = f"{found.scores[place]:.6g}", f"{found.inks[place]:.6g}"
-        lines.writerow([row, pile.title, part, found.names[place], score, inked, int(is_marked)])
-    return text.getvalue()
+        names = map(ranking.cell, (pile.title, part, found.names[place]))
+        lines.writerow([row, *names, score, inked, int(is_marked)])
+    return text.getvalue().encode("utf-8-sig")  # with the mark by which a spreadsheet knows it is UTF-8

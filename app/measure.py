@@ -1,6 +1,5 @@
 """Measuring runs again with more samples and draws than there is time for at the end of a training."""
 
-import json
 import os
 import subprocess
 import sys
@@ -11,12 +10,13 @@ from pathlib import Path
 
 import streamlit as st
 from filelock import Timeout
+from pydantic import ValidationError
 
 from app.plan import duration
 from app.state import ROOT, plain
 from genmodels.config import UserError
 from genmodels.files import write_json
-from genmodels.runs import Run
+from genmodels.runs import FIGURES, Run
 
 MORE: tuple[str, ...] = ()  # how many, where not as `python -m genmodels evaluate` has it by default
 LOOK = 1.0  # seconds between two looks at the process that measures
@@ -47,13 +47,22 @@ class Measuring:
         if self.process.returncode:
             words = self.said.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             raise UserError(f"The run {run.id} could not be measured: {words[-1] if words else 'it ended at once.'}")
-        found = json.loads(self.told.read_text(encoding="utf-8"))
         try:
+            found = FIGURES.validate_json(self.told.read_bytes())
+            run.path.stat()  # the lock would make the folder anew
             with run.lock().acquire(blocking=False):
                 if run.status().state == "finished":  # nobody has resumed it meanwhile
                     write_json(run.path / "summary.json", found)
+        except ValidationError:
+            raise UserError(
+                f"What was measured of run {run.id} is no list of figures, so its own stay: try again."
+            ) from None
         except Timeout:
             raise UserError(f"The run {run.id} is being trained, so its figures stay as they are.") from None
+        except OSError:
+            raise UserError(
+                f"The figures of run {run.id} are not kept: its folder was deleted meanwhile, or cannot be written."
+            ) from None
 
     def stop(self) -> None:
         """End the process, if there still is one."""
@@ -91,7 +100,7 @@ def _look(work: Measuring, names: Mapping[str, str]) -> None:
     if work.process.poll() is not None:
         try:
             work.keep()
-        except (UserError, ValueError) as error:
+        except UserError as error:
             st.session_state[FAILED] = str(error)
         if work.left:
             work.begin()
@@ -102,7 +111,8 @@ def _look(work: Measuring, names: Mapping[str, str]) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         so_far = duration(time.monotonic() - work.began)
         st.progress(
-            done / work.count, f"Measuring {names.get(run.id, run.id)}, {done + 1} of {work.count}: {so_far} so far"
+            done / work.count,
+            f"Measuring {plain(names.get(run.id, run.id))}, {done + 1} of {work.count}: {so_far} so far",
         )
         if st.button("Stop", icon=":material/stop:", help="The figures of runs that are done stay."):
             st.session_state.pop(WORK).stop()

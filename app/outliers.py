@@ -14,7 +14,6 @@ import streamlit as st
 
 from app import look, separation, start, state, stoppable
 from app.components.album import album, figure, picture
-from app.panels import dataset_title
 from app.pictures import layout
 from app.separation import SIGNS, Sides
 from genmodels import data, media, session
@@ -119,7 +118,7 @@ def choose() -> Run | None:
     run = look.choose("encode")
     if data.is_present(run.config.dataset):
         return run
-    title = dataset_title(run.config.dataset)
+    title = state.plain(data.title(run.config.dataset))
     st.info(f"{title}, which this run has learned from, is not on this machine: fetch it, or choose another run.")
     st.page_link(state.page_file("data"), label="Fetch it on the page Data", icon=":material/photo_library:",
                  query_params={"data": run.config.dataset})  # fmt: skip
@@ -133,7 +132,7 @@ def held_out(run: Run) -> str | None:
 
 
 def _in_words(unseen: str, run: Run) -> str:
-    return state.plain(f"class {unseen}" if unseen in run.config.classes else unseen)
+    return f"class {unseen}" if unseen in run.config.classes else unseen
 
 
 def form(run: Run) -> Asked:
@@ -165,9 +164,10 @@ def _second(run: Run) -> str:
         seconds[HELD_OUT] = f"{_in_words(unseen, run)}, held out"
     others = [name for name in [*DATASETS, *intake.own_datasets()] if data.is_present(name)]
     native = DATASETS[config.dataset].size if config.dataset in DATASETS else config.shape[1]
-    # Those of its own size first, then those that are quick to read; else in their order.
-    others.sort(key=lambda name: ((known := data.entry(name)).size != native, known.megabytes or 0))
+    # Photographs and drawings before shapes, which ink alone tells; of those its own size first, then what is quick.
+    others.sort(key=lambda name: (name == "shapes", (known := data.entry(name)).size != native, known.megabytes or 0))
     seconds |= {name: data.title(name) for name in others if name != config.dataset}
+    seconds = {name: state.plain(title) for name, title in seconds.items()}
     return start.choice("second", "Against", seconds | {NONE: "Nothing else"}, next(iter([*seconds, NONE])), STALE)
 
 
@@ -179,7 +179,7 @@ def piles(run: Run, asked: Asked) -> tuple[Pile, Pile | None]:
     count = None if asked.images == ALL else int(asked.images)
     own = np.flatnonzero(~odd if asked.second != NONE else np.ones_like(odd))
     numbers = seen.rows if asked.part == "train" else np.arange(len(odd))
-    title = dataset_title(dataset.name)
+    title = data.title(dataset.name)
     if unseen and asked.second != NONE:
         title += f" without {_in_words(unseen, run)}"
     pile = _pile(dataset, asked.part, own, count, title)
@@ -203,7 +203,7 @@ def _pile(dataset: Dataset, part: Part, rows: np.ndarray, count: int | None, tit
 @st.cache_data(show_spinner="Reading the second set", max_entries=8)
 def _from(name: str, size: int, channels: int, count: int) -> Pile:
     dataset = data.load(name, size, channels)
-    return _pile(dataset, "test", np.arange(dataset.sizes[2]), count, dataset_title(name))
+    return _pile(dataset, "test", np.arange(dataset.sizes[2]), count, data.title(name))
 
 
 def scored(run: Run, asked: Asked) -> Scored | None:
@@ -235,7 +235,7 @@ def _scores(run: Run, which: str, pile: Pile) -> np.ndarray | None:
 
     def tell(step: int, _: np.ndarray) -> tuple[float, str]:
         done = min(count, (step + 1) * AT_ONCE)
-        return done / count, f"{SCORES[which].title}: {done:,} of {count:,} images of {pile.title}"
+        return done / count, f"{SCORES[which].title}: {done:,} of {count:,} images of {state.plain(pile.title)}"
 
     key = ("outliers", str(run.path), run.stamp, which, hashlib.blake2b(pile.images.data).hexdigest())
     found = stoppable.made(key, steps, tell, lambda _: None, name=f"outliers-{pile.title}")
@@ -283,7 +283,7 @@ def charts(found: Scored) -> float:
         at = threshold(found)
         sides = found.sides(at)
         sets = {own: found.scores[~found.is_other]} | ({other: found.scores[found.is_other]} if other else {})
-        words = separation.beyond_in_words(sides, at, score.unit, own, other)
+        words = separation.beyond_in_words(sides, at, score.unit, state.plain(own), other and state.plain(other))
         with place:
             st.markdown(f"**{score.title}**, {score.unit}")
             chart = separation.histogram(sets, at, score.unit)
@@ -301,7 +301,7 @@ def _roc(found: Scored, sides: Sides, own: str, other: str) -> None:
     curves = {name: separated(each[~found.is_other], each[found.is_other]) for name, each in pairs.items()}
     main, by_ink = curves[title].auroc, curves[SCORES["ink"].title].auroc
     means = float(found.scores[~found.is_other].mean()), float(found.scores[found.is_other].mean())
-    words = separation.verdict(which, main, by_ink, means, own, other)
+    words = separation.verdict(which, main, by_ink, means, state.plain(own), state.plain(other))
     st.markdown("**ROC**: what is found, for what is taken for odd by mistake")
     told = " and ".join(f"{name}, AUROC {each.auroc:.3f}" for name, each in curves.items())
     st.altair_chart(separation.roc(curves, sides), alt=f"ROC curves: {told}")
@@ -321,7 +321,9 @@ def both_sides(found: Scored, at: float) -> None:
         st.markdown(f"**{title}**")
         show(found, chosen)
     if found.other:
-        signs = ", ".join(f"{sign} {each.title}" for sign, each in zip(SIGNS, (found.own, found.other), strict=True))
+        signs = ", ".join(
+            f"{sign} {state.plain(each.title)}" for sign, each in zip(SIGNS, (found.own, found.other), strict=True)
+        )
         st.caption(f"{signs}. Below each picture: what it is of, and its score.")
     else:
         st.caption("Below each picture: what it is of, and its score.")

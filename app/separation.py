@@ -10,6 +10,7 @@ from genmodels.analysis.outliers import LIKELIHOODS, SCORES, Separation
 from genmodels.figures import COLOURS, DASHES, number
 
 BINS = 40
+SHOWN = (0.002, 0.998)  # shares of all scores between which the bars lie: one odd image would squeeze the rest
 SIGNS = ("●", "■")  # beside the colour, in captions of pictures: of the run's own kind, and of the second set
 IDEA = r"""
 Each score is a number for each image, the higher the odder. With $q = \mathcal N(\mu, \sigma^2)$ of the encoder and
@@ -45,13 +46,19 @@ class Sides(NamedTuple):
     of_other: int = 0
 
 
+def counted(scores: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """How many lie between each two edges, in the outer ones also what lies beyond. (N,), (B + 1,) -> (B,)."""
+    return np.histogram(scores.clip(edges[0], edges[-1]), edges)[0]
+
+
 def histogram(piles: dict[str, np.ndarray], threshold: float, unit: str, height: int = 300) -> Any:
     """How many images of each set, by its name, have which score; a line at the threshold."""
     every = np.concatenate([*piles.values()])
-    edges = np.linspace(every.min(), every.max(), BINS + 1)
+    low, high = np.quantile(every, SHOWN)
+    edges = np.linspace(float(low), float(high), BINS + 1)
     names = list(piles)
     frame = pd.concat(
-        pd.DataFrame({"from": edges[:-1], "to": edges[1:], "images": np.histogram(each, edges)[0], "set": name})
+        pd.DataFrame({"from": edges[:-1], "to": edges[1:], "images": counted(each, edges), "set": name})
         for name, each in piles.items()
     )
     legend = alt.Legend(title=None, orient="top", labelLimit=400)
@@ -60,7 +67,7 @@ def histogram(piles: dict[str, np.ndarray], threshold: float, unit: str, height:
         alt.Chart(frame)
         .mark_bar(opacity=0.55, binSpacing=0, strokeWidth=1.5)
         .encode(
-            x=alt.X("from:Q", bin="binned", title=f"score, {unit}: the higher, the odder"),
+            x=alt.X("from:Q", bin="binned", title=f"score, {unit}: the higher, the odder (outer bars: and beyond)"),
             x2="to:Q",
             y=alt.Y("images:Q", stack=None, title="images"),
             color=alt.Color("set:N", scale=scale, legend=legend),

@@ -17,7 +17,7 @@ from genmodels import experiment
 from genmodels.analysis.debiasing import group_means, group_shares
 from genmodels.config import Config, Schedule, UserError
 from genmodels.data.dataset import Dataset
-from genmodels.data.selection import Selection, group
+from genmodels.data.selection import Selection, group, number
 from genmodels.families import family
 from genmodels.runs import Run, RunConfig, all_runs, shipped_runs
 
@@ -74,6 +74,9 @@ def plan(
         raise UserError("Give the experiment a budget in steps or epochs: minutes would not be equal work.")
     if not 0 < kept < 1:
         raise UserError(f"The share that stays must lie between 0 and 1, not be {kept:g}: of 1 nothing is scarce.")
+    factor, equals, value = scarce.partition("=")
+    if equals and scarce not in base.classes:
+        scarce = f"{factor}={number(value):g}"  # 2, not 2.0: it is shown
     name = secrets.token_hex(4)
     shared = base.model_dump(include={"dataset", "size", "channels", "shape", "classes"}) | {"family": FAMILY}
     members = []
@@ -86,6 +89,15 @@ def plan(
     return members
 
 
+def choices(dataset: Dataset) -> tuple[str, ...]:
+    """What can be made scarce: the classes, and then the values of each factor that has few, as 'shape=2'."""
+    found = list(dataset.classes)
+    for factor, column in zip(dataset.factor_names, dataset.factors.T, strict=True):
+        if 2 <= len(values := np.unique(column)) <= MOST_GROUPS:
+            found += [f"{factor}={value:g}" for value in values]
+    return tuple(found)
+
+
 def start(members: Sequence[RunConfig]) -> list[Run]:
     """Make and queue every member, or none. Raises UserError, also where the group is not there or nothing is left."""
     from genmodels.session import dataset_of
@@ -93,33 +105,39 @@ def start(members: Sequence[RunConfig]) -> list[Run]:
     config = members[0]
     config.build()  # refuses a dataset without classes
     dataset = dataset_of(config)
-    _, groups = groups_of(dataset, config)
-    left = np.unique(groups[dataset.span("train")])
-    if not group(dataset, config.selection.scarce)[dataset.span("train")].any():  # type: ignore[arg-type, union-attr]
+    _, groups, scarce = groups_of(dataset, config)
+    left, classes = (np.unique(each[dataset.span("train")]) for each in (groups, dataset.labels))
+    if scarce not in left:
         raise UserError(f"That share leaves no training image of {said(config)}: keep more.")
     if len(left) < 2:
         raise UserError("All training images are of one group, so none can be scarce beside others.")
+    if len(classes) < 2:
+        raise UserError("Only one class is left to learn, and the class head needs two: choose another group or data.")
     return experiment.start(members)
 
 
-def groups_of(dataset: Dataset, config: RunConfig) -> tuple[tuple[str, ...], np.ndarray]:
-    """Names of the groups that are told apart, and the number of each image's, int64 (N,): the classes, or the values
-    of the factor that was made scarce. Raises UserError."""
-    scarce = config.selection.scarce if config.selection else None
-    if scarce is None or scarce in dataset.classes:
-        return dataset.classes, dataset.labels
-    group(dataset, scarce)  # refuses one that is not there
+def groups_of(dataset: Dataset, config: RunConfig) -> tuple[tuple[str, ...], np.ndarray, int]:
+    """Names of the groups that are told apart, the number of each image's, int64 (N,), and that of the scarce one: the
+    groups are the classes, or the values of the factor that was made scarce. Raises UserError."""
+    scarce = str(config.selection.scarce if config.selection else None)
+    if scarce in dataset.classes:
+        return dataset.classes, dataset.labels, dataset.classes.index(scarce)
+    own = group(dataset, scarce)  # refuses one that is not there
     factor = scarce.partition("=")[0]
     values, numbers = np.unique(dataset.factors[:, dataset.factor_names.index(factor)], return_inverse=True)
     if len(values) > MOST_GROUPS:
         raise UserError(f"{factor} has {len(values):,} values, too many for groups: choose a class or another factor.")
-    return tuple(f"{factor}={value:g}" for value in values), numbers.astype(np.int64)
+    return tuple(f"{factor} = {value:g}" for value in values), numbers.astype(np.int64), int(numbers[own][0])
 
 
 def said(config: RunConfig) -> str:
-    """'class 8', or 'shape=2'."""
-    scarce = config.selection.scarce if config.selection else None
-    return f"class {scarce}" if scarce in config.classes else str(scarce)
+    """'class 8', or 'shape = 2'."""
+    return named(str(config.selection.scarce if config.selection else None), config.classes)
+
+
+def named(scarce: str, classes: Sequence[str]) -> str:
+    """As `said`."""
+    return f"class {scarce}" if scarce in classes else " = ".join(map(str.strip, scarce.split("=", 1)))
 
 
 # --- finding --------------------------------------------------------------------------------------------------------
@@ -165,7 +183,7 @@ def measured(run: Run) -> Measured:
     from genmodels.training import Images
 
     dataset = dataset_of(run.config)
-    names, groups = groups_of(dataset, run.config)
+    names, groups, scarce = groups_of(dataset, run.config)
     test, train, count = Images.of(dataset, "test"), Images.of(dataset, "train"), len(names)
     of_train, of_test = (groups[dataset.span(part)] for part in ("train", "test"))
     weights = _weights(run.model, train)
@@ -176,8 +194,7 @@ def measured(run: Run) -> Measured:
         (train.images[rows].numpy(), of_train[rows], weights[rows] * len(weights))
         for rows in (order[:SHOWN].copy(), order[::-1][:SHOWN].copy())
     )
-    scarce = group(dataset, str(run.config.selection.scarce))  # type: ignore[union-attr]
-    asked = test.images[np.flatnonzero(scarce[dataset.span("test")])[:SHOWN]]
+    asked = test.images[np.flatnonzero(of_test == scarce)[:SHOWN]]
     return Measured(figures, most, least, asked.numpy(), _copies(run.model, asked))
 
 

@@ -22,7 +22,7 @@ from genmodels.data.archives import entries
 from genmodels.data.folders import plain
 from genmodels.families import family
 from genmodels.files import disk_errors, write_atomically, write_json
-from genmodels.runs import Run, RunConfig, Status, runs_folder
+from genmodels.runs import FIGURES, MOST_CLASSES, Run, RunConfig, Status, runs_folder
 
 MB = 2**20
 PRIOR = "prior.safetensors"  # where the codes of the run lie, learned
@@ -41,22 +41,9 @@ FILES = {
 }
 MOST_FILES = 2000
 MOST_BYTES = 512 * MB  # unpacked, all together: it is read into memory
-MOST_CLASSES = 1000
 ARRAYS = {"u1": np.uint8, "i8": np.int64, "f2": np.float16, "f4": np.float32}
 FLOATS = ("means", "log_vars", "centroids", "latents", "kl")
 VIEWS = ("inputs", "translations", "targets", "cycled")  # row i of each belongs to row i of the others
-
-
-class Figure(BaseModel):
-    """One entry of summary.json."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-    value: int | float
-    unit: str = Field(max_length=100)
-    better: str = Field(pattern="^(lower|higher|neither)$")
-    n: int = Field(ge=0)
-    floor: float | None = None
-    parts: dict[str, float] = Field(default={}, max_length=MOST_CLASSES)
 
 
 class Point(BaseModel):
@@ -164,8 +151,8 @@ def _write(run: Run, files: dict[str, bytes]) -> None:
         text = _metrics(files["metrics.jsonl"], set(model_losses))
         write_atomically(run.path / "metrics.jsonl", lambda file: file.write(text))
     if "summary.json" in files:
-        figures = _checked(TypeAdapter(dict[str, Figure]), _json(files, "summary.json"), "summary.json")
-        write_json(run.path / "summary.json", {_name(name): _entry(figure) for name, figure in figures.items()})
+        found = _checked(FIGURES, _json(files, "summary.json"), "summary.json")
+        write_json(run.path / "summary.json", found)
     if steering.RECORD in files:
         try:
             steering.replace(run, steering.parsed(files[steering.RECORD], config))
@@ -223,18 +210,6 @@ def _config(value: Any) -> RunConfig:
         raise UserError("The file config.json in the archive has names too many or too long for a run.")
     config.model_config_of_family()
     return config
-
-
-def _name(name: str) -> str:
-    if not re.fullmatch(r"[a-z][a-z0-9_]{0,60}", name):
-        raise UserError(f"The file summary.json in the archive names a figure '{plain(name)}', which no run has.")
-    return name
-
-
-def _entry(figure: Figure) -> dict[str, Any]:
-    if any(len(name) > 100 for name in figure.parts):
-        raise UserError("The file summary.json in the archive names a part of a figure at too great a length.")
-    return figure.model_dump(exclude=None if figure.parts else {"parts"})
 
 
 def _metrics(content: bytes, losses: set[str]) -> bytes:

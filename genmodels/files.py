@@ -76,7 +76,7 @@ def read_json(path: Path) -> Any:
     """Read JSON, or raise a UserError that names the damaged file. A missing file raises FileNotFoundError."""
     try:
         return json.loads(path.read_bytes())
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):  # no JSON, no text, a number too long or lists too deep
         raise UserError(
             f"The file {path.name} in {path.parent.name} is damaged (not valid JSON): restore it or delete the folder."
         ) from None

@@ -69,6 +69,9 @@ def seeds(runs: Iterable[Run]) -> list[list[Run]]:
     groups: dict[tuple[str, str, int], list[Run]] = {}
     for run in runs:
         kept = run.config.model_dump(mode="json", exclude={"created", "versions", "parent", "experiment", "seed"})
+        chosen = kept["selection"]
+        if chosen and (chosen["seed"] == run.config.seed or chosen["kept"] in (0, 1)):
+            del chosen["seed"]  # it goes with the run's, or chooses nothing
         alone = "" if run.status().state == "finished" else run.id
         key, again = (json.dumps([kept, steering.said(run)], sort_keys=True), alone), 0
         while run.config.seed in {other.config.seed for other in groups.get((*key, again), [])}:
@@ -99,15 +102,15 @@ def as_csv(found: Sequence[Row], runs: Sequence[str]) -> bytes:
     """The rows as a spreadsheet: a column for each run. Where runs have different floors, a row for each of these."""
     text = io.StringIO()
     sheet = csv.writer(text)
-    sheet.writerow(["data", "metric", "unit", "better", "n", "floor", *map(_cell, runs)])
+    sheet.writerow(["data", "metric", "unit", "better", "n", "floor", *map(cell, runs)])
     for row in found:
         for floor in dict.fromkeys(row.floors.get(run) for run in row.values):
             values = [row.values[run] if run in row.values and row.floors.get(run) == floor else "" for run in runs]
-            about = map(_cell, (row.data, row.metric, row.unit, row.better))
+            about = map(cell, (row.data, row.metric, row.unit, row.better))
             sheet.writerow([*about, row.n, "" if floor is None else floor, *values])
     return text.getvalue().encode("utf-8-sig")  # with the mark by which a spreadsheet knows it is UTF-8
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """Words, never a formula: https://owasp.org/www-community/attacks/CSV_Injection."""
     return f"'{text}" if text.startswith(FORMULAS) else text

@@ -12,11 +12,12 @@ from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired
 
 import numpy as np
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, with_config
+from typing_extensions import TypedDict  # that of typing is enough from Python 3.12
 
 from genmodels.config import Config, Schedule, UserError
 from genmodels.data.selection import Selection
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
     from torch import nn
 
 Wish = Literal["run", "pause", "stop"]
+Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 ID = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
 ZOO = Path(__file__).parent / "zoo"  # runs that come with the package
 STARTING = 20.0  # seconds a worker may take until it holds its lock
+MOST_CLASSES = 1000
 
 
 class RunConfig(Config):
@@ -91,6 +94,21 @@ class Status(BaseModel):
     def seconds_left(self) -> float | None:
         """At the speed so far; None before there is one."""
         return self.seconds * (1 - self.share) / self.share if self.share > 0 else None
+
+
+@with_config(extra="forbid", allow_inf_nan=False)
+class Figure(TypedDict):
+    """One entry of summary.json; parts only where there are any."""
+
+    value: Whole | float
+    unit: Annotated[str, Field(max_length=200)]
+    better: Literal["lower", "higher", "neither"]
+    n: Annotated[Whole, Field(ge=0)]
+    floor: float | None
+    parts: NotRequired[Annotated[dict[Annotated[str, Field(max_length=300)], float], Field(max_length=MOST_CLASSES)]]
+
+
+FIGURES = TypeAdapter(dict[Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,60}$")], Figure])
 
 
 class Run:
@@ -274,15 +292,11 @@ class Run:
         Raises UserError.
         """
         try:
-            found = read_json(self.path / "summary.json")
+            return FIGURES.validate_python(read_json(self.path / "summary.json"))
         except FileNotFoundError:
             return {}
-        wanted = {"value", "unit", "better", "n", "floor"}
-        if not isinstance(found, dict) or any(
-            not isinstance(f, dict) or set(f) - {"parts"} != wanted for f in found.values()
-        ):
-            raise UserError(f"The file summary.json of run {self.id} is damaged: delete it or train again.")
-        return found
+        except ValidationError:
+            raise UserError(f"The file summary.json of run {self.id} is damaged: delete it or train again.") from None
 
     def forget_after(self, step: int) -> None:
         """Drop what is later than `step`: points, snapshots and final figures. A resumed run writes them again."""

@@ -6,16 +6,19 @@ import json
 import shutil
 import statistics
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from app import beside, compare, measure, naming
-from genmodels import data, ranking, steering
+from genmodels import data, figures, ranking, steering
+from genmodels.config import UserError
+from genmodels.data.selection import Selection
 from genmodels.families import FAMILIES
 from genmodels.figures import title
-from genmodels.runs import Run, Status
+from genmodels.runs import Run, Status, create
 from genmodels.steering import Turn
 from tests.test_pages import press, visit, words
 
@@ -82,6 +85,17 @@ def test_runs_that_differ_in_the_seed_alone_are_one_group(new_run) -> None:
     ]  # fmt: skip
 
 
+def test_what_stays_may_be_chosen_by_the_seed_too(new_run) -> None:
+    def finished(seed: int, of_it: int, kept: float = 0.5) -> Run:
+        chosen = Selection(scarce="8", kept=kept, seed=of_it)
+        run = create(new_run(seed=seed).config.model_copy(update={"selection": chosen}))
+        run.write_status(Status(state="finished"))
+        return run
+
+    runs = [finished(1, 1), finished(2, 2), finished(3, 1), finished(4, 5, 1.0), finished(5, 6, 1.0)]
+    assert ranking.seeds(runs) == [runs[:2], runs[2:3], runs[3:]]
+
+
 def test_a_spreadsheet_carries_out_nothing_that_stands_in_it() -> None:
     rows = ranking.rows({
         "a": ("=1+1", {"nll": figure(-1.5, unit="+x,\n\"y\"", floor=0.25)}),
@@ -114,6 +128,22 @@ def test_a_name_is_what_tells_a_run_from_the_others(new_run) -> None:
     ]  # fmt: skip
     same = new_run(latent_size=4, beta=2)
     assert list(naming.named([four, same]).values()) == [run.id.rsplit("-", 1)[-1] for run in (four, same)]
+
+
+def test_a_name_is_escaped_where_it_is_markdown_and_nowhere_else(trained, new_run, monkeypatch) -> None:
+    shapes, digits = new_run(dataset="shapes", size=8), trained()
+    shutil.copyfile(digits.path / "metrics.jsonl", shapes.path / "metrics.jsonl")
+    monkeypatch.setattr(data, "title", {"digits": "my_photos", "shapes": "Shapes"}.get)
+    assert list(naming.named([digits, shapes]).values()) == ["my_photos", "Shapes"]
+    drawn: list[str] = []
+    monkeypatch.setattr(
+        "app.beside.figures.live_curves",
+        lambda lines, live=figures.live_curves, **settings: drawn.extend(lines) or live(lines, **settings),
+    )
+    app = visit("compare", runs=link(digits, shapes))
+    assert not app.exception
+    assert set(drawn) == {"VAE on my_photos", "VAE on Shapes"}
+    assert r"**my\_photos**" in {each.value for each in app.markdown}
 
 
 # --- the page -------------------------------------------------------------------------------------------------------
@@ -218,6 +248,16 @@ def test_bad_links_and_files_are_sentences_and_the_others_are_shown(trained) -> 
     assert "add another one" in words(app)
 
 
+@pytest.mark.parametrize("wrong", [{"parts": [1, 2]}, {"unit": 1}])
+def test_figures_of_the_wrong_kind_are_a_sentence_on_each_page(trained, wrong: dict[str, Any]) -> None:
+    run = trained()
+    found = {name: entry | wrong for name, entry in run.summary().items()}
+    (run.path / "summary.json").write_text(json.dumps(found))
+    for app in (visit("gallery"), visit("train", run=run.id), visit("compare", runs=run.id)):
+        assert not app.exception
+        assert f"summary.json of run {run.id} is damaged" in words(app)
+
+
 def test_a_run_that_still_trains_is_shown_with_what_there_is(trained, new_run) -> None:
     one, two, queued = trained(), trained(latent_size=3), new_run(latent_size=5)
     (two.path / "summary.json").unlink()
@@ -287,11 +327,11 @@ def test_runs_are_measured_again_with_more_samples(trained, monkeypatch) -> None
     app = press(visit("compare", runs=link(run)), "Measure again with more samples")
     assert not app.exception
     app.session_state[measure.WORK].process.wait(120)
-    assert run.summary()["nll"]["unit"] == "nats per image, 100 draws"
+    assert run.summary()["nll"]["unit"] == "nats per image, of pixels drawn black or white, 100 draws"
     app.run()
     assert not app.exception
     assert measure.WORK not in app.session_state
-    assert run.summary()["nll"]["unit"] == "nats per image, 3 draws"
+    assert run.summary()["nll"]["unit"] == "nats per image, of pixels drawn black or white, 3 draws"
     app = press(app, "Measure again with more samples")
     work = app.session_state[measure.WORK]
     press(app, "Stop")
@@ -302,7 +342,27 @@ def test_runs_are_measured_again_with_more_samples(trained, monkeypatch) -> None
     app.run()
     assert "could not be measured" in app.error[0].value
     assert "nonsense" in app.error[0].value
-    assert run.summary()["nll"]["unit"] == "nats per image, 3 draws"
+    assert run.summary()["nll"]["unit"] == "nats per image, of pixels drawn black or white, 3 draws"
+
+
+def test_of_what_was_measured_only_figures_are_kept_and_of_a_deleted_run_nothing(trained, tmp_path) -> None:
+    run, told = trained(), tmp_path / "told"
+    before = run.summary()
+
+    def keep(said: object) -> None:
+        told.write_text(json.dumps(said))
+        work: Any = SimpleNamespace(left=[run], process=SimpleNamespace(returncode=0), told=told)
+        measure.Measuring.keep(work)
+
+    with pytest.raises(UserError, match="no list of figures"):
+        keep({"nll": figure("low")})
+    assert run.summary() == before
+    keep({"nll": figure(2.5)})
+    assert run.summary() == {"nll": figure(2.5)}
+    run.delete()
+    with pytest.raises(UserError, match="deleted meanwhile"):
+        keep(before)
+    assert not run.path.exists()
 
 
 def test_runs_that_come_with_the_app_are_not_measured_again() -> None:

@@ -1,19 +1,24 @@
 """The debiasing experiment and its page: pairs that differ in resampling alone, figures by group, bad input."""
 
+import csv
+import io
 import itertools
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from filelock import FileLock
+from scipy import stats
 
 from app import groups
-from genmodels import data, debiasing, experiment, jobs
+from genmodels import data, debiasing, experiment, jobs, session
 from genmodels.config import Schedule, UserError
 from genmodels.data.selection import Selection
-from genmodels.runs import Run, RunConfig, all_runs, runs_folder
+from genmodels.runs import Run, RunConfig, Status, all_runs, runs_folder
 from genmodels.session import Session, dataset_of
 from genmodels.worker import run_to_end
 from tests.test_pages import press, visit, words
@@ -130,15 +135,33 @@ def test_figures_by_group_are_those_of_the_images_of_the_group(done) -> None:
         assert np.array_equal(found.asked, whole.images[span][labels == 8][:10])
 
 
+def test_a_spreadsheet_carries_out_no_name_of_a_group() -> None:
+    content = groups.as_csv(pd.DataFrame({"group": ["=1+1", "b ▼"], "Accuracy change": ["+1.0", "−1.0"]}))
+    assert content.startswith(b"\xef\xbb\xbf")
+    lines = list(csv.reader(io.StringIO(content.decode("utf-8-sig"))))
+    assert lines == [["group", "Accuracy change"], ["'=1+1", "+1.0"], ["b ▼", "−1.0"]]
+
+
 def test_a_value_of_a_factor_can_be_scarce_too(queued) -> None:
-    run = queued("shape=1", base=base_of("shapes", 8))[1]
-    Session(run).checkpoint()  # as it is before any training
-    names, numbers = debiasing.groups_of(dataset_of(run.config), run.config)
-    assert names == ("shape=0", "shape=1", "shape=2")
+    base = base_of("shapes", 8)
+    assert debiasing.named("shape=1", base.classes) == "shape = 1"
+    assert debiasing.choices(data.load("shapes", 8)) == (*base.classes, "shape=0", "shape=1", "shape=2"), "few values"
+    pair = queued("shape=1.0", seeds=(1,), base=base)
+    for run in pair:
+        Session(run).checkpoint()  # as it is before any training
+        run.write_status(Status(state="finished"))
+    run = pair[1]
+    names, numbers, scarce = debiasing.groups_of(dataset_of(run.config), run.config)
+    assert names == ("shape = 0", "shape = 1", "shape = 2")
+    assert scarce == 1
     assert len(numbers) == len(dataset_of(run.config).images)
     found = debiasing.measured(run)
     assert found.figures["images"][1] == pytest.approx(0.1 * found.figures["images"][0], rel=0.1)
-    assert debiasing.said(run.config) == "shape=1"
+    assert found.asked.shape == (10, 1, 8, 8)
+    app = visit("debias", experiment=link(pair))
+    assert not app.exception
+    assert "#### Shape = 1" in words(app)
+    assert app.dataframe[0].value["group"].tolist() == ["shape = 0", "shape = 1 ▼", "shape = 2"]
 
 
 @pytest.mark.parametrize(
@@ -184,6 +207,14 @@ def test_one_class_and_minutes_are_refused() -> None:
         debiasing.plan(base, "8", 0.5, [1, 2], Schedule(budget=1), {})
 
 
+def test_one_class_left_beside_a_factor_is_refused(queued, monkeypatch) -> None:
+    alone = replace(data.load("shapes", 8), labels=np.zeros(16384, np.int64))
+    monkeypatch.setattr(session, "dataset_of", lambda config: alone)
+    with pytest.raises(UserError, match="one class is left"):
+        queued("shape=1", base=base_of("shapes", 8))
+    assert all_runs() == []
+
+
 # --- the page -------------------------------------------------------------------------------------------------------
 
 
@@ -199,6 +230,22 @@ def test_an_empty_home_starts_one_with_a_click(monkeypatch) -> None:
     assert app.query_params["experiment"] in (link(started), [link(started)])
     assert [run.config.selection for run in started[::2]] == [Selection(scarce="9", kept=0.2, seed=s) for s in (1, 2)]
     assert "appear here as soon as the first pair" in words(app)
+
+
+def test_a_value_of_a_factor_is_offered(monkeypatch) -> None:
+    started: list[Run] = []
+    monkeypatch.setattr(jobs, "start", started.append)
+    monkeypatch.setattr(data, "is_present", lambda name: name == "shapes")
+    app = visit("debias")
+    menu = app.selectbox(key="debias-scarce-shapes")
+    assert menu.options == [*(f"class {name}" for name in ("square", "ellipse", "triangle")),
+                            *(f"shape = {value}" for value in range(3))]  # fmt: skip
+    menu.select("shape = 2").run()
+    app.text_input(key="debias-seeds").set_value("1 2").run()
+    app.number_input(key="debias-steps").set_value(2).run()
+    assert "of shape = 2**" in words(app)
+    press(app, "Train 4 models")
+    assert {run.config.selection.scarce for run in started} == {"shape=2"}
 
 
 def test_a_bad_form_is_a_sentence_and_no_button(monkeypatch) -> None:
@@ -225,9 +272,10 @@ def test_a_finished_experiment_says_who_gained_and_who_is_drawn(done) -> None:
     what = f"{'gains' if told.mean > 0 else 'loses'} {abs(told.mean):.1f} points of" if told.mean else "keeps its"
     assert f"Class 8 {what} test accuracy (95% interval {groups.signed(told.low)}" in words(app)
     assert "times as often" in words(app)
+    assert "95% for the worst of 9, " in words(app)
     shares = [debiasing.measured(pair[1]).figures for pair in debiasing.pairs(runs).values()]
     found = np.mean([each["draws"][8] / each["images"][8] for each in shares]) > 1
-    assert ("cannot find such a group" in words(app)) is not found
+    assert ("cannot find such a group" in words(app)) != bool(found)
     assert "seed 1: done" in words(app)
     assert "Cost:" in words(app)
     frame = app.dataframe[0].value
@@ -235,6 +283,17 @@ def test_a_finished_experiment_says_who_gained_and_who_is_drawn(done) -> None:
     assert frame["Accuracy with"][8] == f"{100 * accuracy[:, 1].mean():.1f}"
     assert app.query_params["seed"] in ("2", ["2"])
     assert not visit("debias", experiment=link(runs), figure="negative_elbo", seed="9").exception
+
+
+def test_the_interval_of_the_worst_is_bonferronis() -> None:
+    values = [1.0, 2.5, -3.0, 0.5]
+    low, high = stats.t.interval(1 - 0.05 / 9, 3, loc=np.mean(values), scale=stats.sem(values))
+    found = groups.interval(values, 9)
+    assert (found.low, found.high) == pytest.approx((low, high))
+    assert (
+        groups._within(found, 9) == f"(95% for the worst of 9, {groups.signed(low)} to {groups.signed(high)}, 4 seeds)"
+    )
+    assert groups._within(groups.interval(values, 1)).startswith("(95% interval ")
 
 
 def test_a_pair_that_is_not_done_is_left_out_and_a_deleted_run_breaks_nothing(done) -> None:

@@ -1,6 +1,7 @@
 """The page Outliers: scores and their two sides, links, marks that become a child run, and what cannot be."""
 
 import csv
+import io
 import shutil
 from pathlib import Path
 
@@ -177,7 +178,8 @@ def test_the_list_has_every_image_with_its_mark(digits: data.Dataset) -> None:
     run = find("vae-digits")
     found = outliers.scored(run, outliers.Asked("ink", "train", "1000", "shapes"))
     assert found
-    rows = list(csv.DictReader(marks.table(found, frozenset(found.own.rows[:3].tolist())).splitlines()))
+    content = marks.table(found, frozenset(found.own.rows[:3].tolist()))
+    rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"))))
     assert len(rows) == 2000
     assert {each["set"] for each in rows} == {"Digits", "Shapes"}
     assert sum(int(each["marked"]) for each in rows) == 3
@@ -188,6 +190,39 @@ def test_the_list_has_every_image_with_its_mark(digits: data.Dataset) -> None:
             image = digits.images[digits.span("train")][int(each["row"])]
             assert float(each["score"]) == pytest.approx(image.sum() / 255, rel=1e-4)
             assert each["class"] == digits.classes[digits.labels[digits.span("train")][int(each["row"])]]
+
+
+def test_a_spreadsheet_carries_out_nothing_that_stands_in_the_list() -> None:
+    pile = outliers.Pile("=my_photos", np.zeros((2, 1, 8, 8), np.uint8), ["+a", "b"], np.arange(2))
+    asked = outliers.Asked("ink", "train", "all", outliers.NONE)
+    found = outliers.Scored(find("vae-digits"), asked, pile, None, np.array([-1.0, 2.0]), np.zeros(2), True)
+    content = marks.table(found, frozenset([0]))
+    assert content.startswith(b"\xef\xbb\xbf")
+    _, *lines = csv.reader(io.StringIO(content.decode("utf-8-sig")))
+    assert lines == [
+        ["1", "'=my_photos", "train", "b", "2", "0", "0"], ["0", "'=my_photos", "train", "'+a", "-1", "0", "1"]
+    ]  # fmt: skip
+
+
+def test_what_is_downloaded_has_the_marks_though_no_session_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+    monkeypatch.setattr(marks.st, "download_button", lambda label, content, *_, **__: given.append(content))
+    app = visit("outliers", run="vae-digits", part="train", **Q)
+    app.checkbox[0].check().run()
+    assert not app.exception
+    monkeypatch.setattr(marks, "history", None)  # no session
+    rows = csv.DictReader(io.StringIO(given[-1]().decode("utf-8-sig")))
+    assert sum(int(each["marked"]) for each in rows) == 1
+
+
+def test_a_title_is_escaped_where_it_is_markdown_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    title = data.title
+    monkeypatch.setattr(data, "title", lambda name: "my_photos_*" if name == "digits" else title(name))
+    app = visit("outliers", run="vae-digits", score="ink", second="shapes")
+    assert not app.exception
+    assert charts(app)[0].endswith(": my_photos_* and Shapes")
+    assert r"180 (5.0%) of my\_photos\_\*" in words(app)
+    assert r"● my\_photos\_\*, ■ Shapes" in words(app)
 
 
 @pytest.mark.parametrize("family", ["autoencoder", "flow", "diffusion"])

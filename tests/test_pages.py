@@ -459,7 +459,11 @@ def test_a_ready_made_run_is_opened_compared_and_duplicated(ready_made: Run, tra
     app.select_slider[0].set_value(1).run()
     assert not app.exception
     own = trained(budget=2)
-    assert not visit("compare", runs=f"{own.id},{ready_made.id}").exception
+    both = visit("compare", runs=f"{own.id},{ready_made.id}")
+    assert not both.exception
+    assert {link.proto.query_string for link in both.get("page_link")} >= {
+        f"run={each.id}" for each in (own, ready_made)
+    }
     press(visit("train", like=ready_made.id), "Train")
     assert started[0].config.knobs["latent_size"] == 4
     assert not started[0].shipped

@@ -90,6 +90,20 @@ def test_a_truncated_file_is_named_in_a_sentence(trained, name: str, read, bytes
         read(runs.find(run.id))
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"parts": [1, 2]}, {"unit": 1}, {"value": None}, {"value": 10**400}, {"n": -1}, {"better": "x"}, {"a": 1}]
+)
+def test_figures_of_the_wrong_kind_are_a_sentence(new_run, wrong: dict[str, object]) -> None:
+    run, whole = new_run(), {"value": 1, "unit": "nats", "better": "lower", "n": 2, "floor": None, "parts": {"1": 0.5}}
+    for entry in (whole, {name: value for name, value in whole.items() if name != "parts"}):
+        files.write_json(run.path / "summary.json", {"kl": entry})
+        assert run.summary() == {"kl": entry}
+    for found in ({"kl": whole | wrong}, {"kl": []}, []):
+        files.write_json(run.path / "summary.json", found)
+        with pytest.raises(UserError, match=f"The file summary.json of run {run.id} is damaged: "):
+            run.summary()
+
+
 def test_a_truncated_status_reads_as_failed_and_half_a_line_is_left_out(trained) -> None:
     run = trained()
     points = run.metrics()

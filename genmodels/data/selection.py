@@ -36,8 +36,8 @@ def group(dataset: Dataset, name: str) -> np.ndarray:
     if equals and factor in dataset.factor_names:
         column = dataset.factors[:, dataset.factor_names.index(factor)]
         there = np.unique(column)
-        nearest = there[np.abs(there - _number(value)).argmin()]
-        if abs(nearest - _number(value)) < 1e-3:
+        nearest = there[np.abs(there - number(value)).argmin()]
+        if abs(nearest - number(value)) < 1e-3:
             return column == nearest
         listed = ", ".join(f"{each:g}" for each in there[:20])
         raise UserError(f"No image has {factor} {value[:40]}; there is: {listed}.")
@@ -47,7 +47,7 @@ def group(dataset: Dataset, name: str) -> np.ndarray:
     raise UserError(f"The dataset {dataset.name} has no group '{name[:40]}'; there is: {', '.join(known[:60])}.")
 
 
-def _number(text: str) -> float:
+def number(text: str) -> float:
     try:
         return float(text)
     except ValueError:
