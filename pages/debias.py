@@ -6,7 +6,7 @@ from app import debias, state
 from genmodels.config import UserError
 
 st.title("Debias")
-st.write("Make a class or factor scarce, train with and without drawing what is rare more often, and see which groups gain.")
+st.write("Make a class or factor scarce, train with and without drawing what is rare more often, and see who gains.")
 place = st.container()
 runs = []
 try:
