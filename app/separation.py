@@ -67,7 +67,7 @@ def histogram(piles: dict[str, np.ndarray], threshold: float, unit: str, height:
         alt.Chart(frame)
         .mark_bar(opacity=0.55, binSpacing=0, strokeWidth=1.5)
         .encode(
-            x=alt.X("from:Q", bin="binned", title=f"score, {unit}: the higher, the odder (outer bars: and beyond)"),
+            x=alt.X("from:Q", bin="binned", title=f"score, {unit} (outer bars: and beyond)"),
             x2="to:Q",
             y=alt.Y("images:Q", stack=None, title="images"),
             color=alt.Color("set:N", scale=scale, legend=legend),
