@@ -124,7 +124,7 @@ OBSERVED = {"bernoulli": ", of pixels drawn black or white", "gaussian": ", dens
 def likelihood_metrics(model: Any, test: Images, draws: int, nll_images: int, seed: int) -> dict[str, Metric]:
     """How probable test images are, as far as the model can tell; the parameters are those of `evaluate`."""
     n, can = len(test.images), abilities(model)
-    nats = f"nats per image{OBSERVED.get(getattr(model.config, 'likelihood', ''), '')}"
+    nats = f"nats per image{OBSERVED.get(getattr(getattr(model, 'config', None), 'likelihood', ''), '')}"
     found: dict[str, Metric] = {}
     if "log_likelihood" in can:
         # Each of few images is drawn black and white several times, or that draw would count for more than the model.

@@ -51,7 +51,7 @@ def test_bits_per_dimension_is_among_the_numbers_of_a_run() -> None:
     model, images = wild((1, 8, 8)), Images((255 * pictures(50, 1, 8, 8)).byte(), torch.zeros(50, dtype=torch.long))
     found = evaluate(model, images)["bits_per_dimension"]
     assert found.value == pytest.approx(measure(model, images, 0)["bits_per_dimension"])
-    assert found[1:] == ("bits, an upper bound by one draw of noise", "lower", 50, None)
+    assert found[1:] == ("bits, an upper bound by one draw of noise", "lower", 50, None, {})
 
 
 @pytest.mark.parametrize("dequantization", ["uniform", "variational"])
