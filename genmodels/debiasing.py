@@ -17,7 +17,7 @@ from genmodels import experiment
 from genmodels.analysis.debiasing import group_means, group_shares
 from genmodels.config import Config, Schedule, UserError
 from genmodels.data.dataset import Dataset
-from genmodels.data.selection import Selection, group, number
+from genmodels.data.selection import QUARTERS, Selection, group, number, quarters
 from genmodels.families import family
 from genmodels.runs import Run, RunConfig, all_runs, shipped_runs
 
@@ -75,7 +75,7 @@ def plan(
     if not 0 < kept < 1:
         raise UserError(f"The share that stays must lie between 0 and 1, not be {kept:g}: of 1 nothing is scarce.")
     factor, equals, value = scarce.partition("=")
-    if equals and scarce not in base.classes:
+    if equals and scarce not in base.classes and value not in QUARTERS:
         scarce = f"{factor}={number(value):g}"  # 2, not 2.0: it is shown
     name = secrets.token_hex(4)
     shared = base.model_dump(include={"dataset", "size", "channels", "shape", "classes"}) | {"family": FAMILY}
@@ -90,11 +90,13 @@ def plan(
 
 
 def choices(dataset: Dataset) -> tuple[str, ...]:
-    """What can be made scarce: the classes, and then the values of each factor that has few, as 'shape=2'."""
+    """What can be made scarce: the classes, the values of a factor that has few, the quarters of one that has many."""
     found = list(dataset.classes)
     for factor, column in zip(dataset.factor_names, dataset.factors.T, strict=True):
         if 2 <= len(values := np.unique(column)) <= MOST_GROUPS:
             found += [f"{factor}={value:g}" for value in values]
+        elif len(values) > MOST_GROUPS:
+            found += [f"{factor}={quarter}" for quarter in QUARTERS]
     return tuple(found)
 
 
@@ -118,26 +120,33 @@ def start(members: Sequence[RunConfig]) -> list[Run]:
 
 def groups_of(dataset: Dataset, config: RunConfig) -> tuple[tuple[str, ...], np.ndarray, int]:
     """Names of the groups that are told apart, the number of each image's, int64 (N,), and that of the scarce one: the
-    groups are the classes, or the values of the factor that was made scarce. Raises UserError."""
+    groups are the classes, or the values or quarters of the factor that was made scarce. Raises UserError."""
     scarce = str(config.selection.scarce if config.selection else None)
     if scarce in dataset.classes:
         return dataset.classes, dataset.labels, dataset.classes.index(scarce)
     own = group(dataset, scarce)  # refuses one that is not there
-    factor = scarce.partition("=")[0]
-    values, numbers = np.unique(dataset.factors[:, dataset.factor_names.index(factor)], return_inverse=True)
+    factor, _, value = scarce.partition("=")
+    column = dataset.factors[:, dataset.factor_names.index(factor)]
+    if value in QUARTERS:
+        names = tuple(named(f"{factor}={quarter}", ()) for quarter in QUARTERS)
+        return names, quarters(dataset, factor), list(QUARTERS).index(value)
+    values, numbers = np.unique(column, return_inverse=True)
     if len(values) > MOST_GROUPS:
         raise UserError(f"{factor} has {len(values):,} values, too many for groups: choose a class or another factor.")
     return tuple(f"{factor} = {value:g}" for value in values), numbers.astype(np.int64), int(numbers[own][0])
 
 
 def said(config: RunConfig) -> str:
-    """'class 8', or 'shape = 2'."""
+    """'class 8', 'shape = 2' or 'scale, lowest quarter'."""
     return named(str(config.selection.scarce if config.selection else None), config.classes)
 
 
 def named(scarce: str, classes: Sequence[str]) -> str:
     """As `said`."""
-    return f"class {scarce}" if scarce in classes else " = ".join(map(str.strip, scarce.split("=", 1)))
+    factor, _, value = scarce.partition("=")
+    if scarce in classes:
+        return f"class {scarce}"
+    return f"{factor}, {QUARTERS[value]}" if value in QUARTERS else f"{factor.strip()} = {value.strip()}"
 
 
 # --- finding --------------------------------------------------------------------------------------------------------

@@ -145,7 +145,9 @@ def test_a_spreadsheet_carries_out_no_name_of_a_group() -> None:
 def test_a_value_of_a_factor_can_be_scarce_too(queued) -> None:
     base = base_of("shapes", 8)
     assert debiasing.named("shape=1", base.classes) == "shape = 1"
-    assert debiasing.choices(data.load("shapes", 8)) == (*base.classes, "shape=0", "shape=1", "shape=2"), "few values"
+    offered = debiasing.choices(data.load("shapes", 8))
+    assert offered[:6] == (*base.classes, "shape=0", "shape=1", "shape=2"), "few values"
+    assert offered[6:8] == ("scale=q1", "scale=q2"), "many values"
     pair = queued("shape=1.0", seeds=(1,), base=base)
     for run in pair:
         Session(run).checkpoint()  # as it is before any training
@@ -162,6 +164,18 @@ def test_a_value_of_a_factor_can_be_scarce_too(queued) -> None:
     assert not app.exception
     assert "#### Shape = 1" in words(app)
     assert app.dataframe[0].value["group"].tolist() == ["shape = 0", "shape = 1 ▼", "shape = 2"]
+
+
+def test_a_quarter_of_a_factor_can_be_scarce(queued) -> None:
+    (_, run) = queued("scale=q4", seeds=(1,), base=base_of("shapes", 8))
+    whole, kept = data.load("shapes", 8), dataset_of(run.config)
+    names, numbers, scarce = debiasing.groups_of(kept, run.config)
+    assert names[3] == debiasing.said(run.config) == "scale, highest quarter"
+    assert scarce == 3
+    large = whole.factors[:, 1] >= np.quantile(whole.factors[whole.sizes[0] :, 1], 0.75)
+    before, after = (int(each.sum()) for each in (large[whole.span("train")], numbers[kept.span("train")] == 3))
+    assert after == pytest.approx(0.1 * before, rel=0.1)
+    assert len(np.unique(numbers)) == 4
 
 
 @pytest.mark.parametrize(
@@ -238,8 +252,8 @@ def test_a_value_of_a_factor_is_offered(monkeypatch) -> None:
     monkeypatch.setattr(data, "is_present", lambda name: name == "shapes")
     app = visit("debias")
     menu = app.selectbox(key="debias-scarce-shapes")
-    assert menu.options == [*(f"class {name}" for name in ("square", "ellipse", "triangle")),
-                            *(f"shape = {value}" for value in range(3))]  # fmt: skip
+    assert menu.options[:7] == [*(f"class {name}" for name in ("square", "ellipse", "triangle")),
+                                *(f"shape = {value}" for value in range(3)), "scale, lowest quarter"]  # fmt: skip
     menu.select("shape = 2").run()
     app.text_input(key="debias-seeds").set_value("1 2").run()
     app.number_input(key="debias-steps").set_value(2).run()

@@ -10,11 +10,13 @@ from genmodels.data.dataset import Dataset
 
 MOST = 100_000  # images named one by one
 FEWEST = 2  # images that must be left
+# Of a factor of many values, in their order: 'scale=q1'.
+QUARTERS = {"q1": "lowest quarter", "q2": "second quarter", "q3": "third quarter", "q4": "highest quarter"}
 
 
 class Selection(Config):
-    """left_out: rows of the training part, counted from 0 before anything is left out. scarce: a class by its name, or
-    a true factor as 'shape=2', of which only the share `kept` stays, drawn by `seed`."""
+    """left_out: rows of the training part, counted from 0 before anything is left out. scarce: a class by its name, a
+    value of a true factor as 'shape=2' or a quarter as 'scale=q1'; only its share `kept` stays, drawn by `seed`."""
 
     left_out: tuple[int, ...] = Field(default=(), max_length=MOST, description="Training images by their number.")
     scarce: str | None = Field(default=None, max_length=100, description="The class or factor made rare.")
@@ -29,12 +31,17 @@ class Selection(Config):
 
 
 def group(dataset: Dataset, name: str) -> np.ndarray:
-    """Which of all images are of a class, or have a factor's value ('shape=2'). -> bool (N,). Raises UserError."""
+    """Which of all images are of a class, have a factor's value ('shape=2') or lie in a quarter of it ('scale=q1').
+
+    -> bool (N,). Raises UserError.
+    """
     if name in dataset.classes:
         return dataset.labels == dataset.classes.index(name)
     factor, equals, value = name.partition("=")
     if equals and factor in dataset.factor_names:
         column = dataset.factors[:, dataset.factor_names.index(factor)]
+        if value in QUARTERS:
+            return quarters(dataset, factor) == list(QUARTERS).index(value)
         there = np.unique(column)
         nearest = there[np.abs(there - number(value)).argmin()]
         if abs(nearest - number(value)) < 1e-3:
@@ -45,6 +52,15 @@ def group(dataset: Dataset, name: str) -> np.ndarray:
     if not known:
         raise UserError(f"The dataset {dataset.name} has neither classes nor known factors, so no group can be named.")
     raise UserError(f"The dataset {dataset.name} has no group '{name[:40]}'; there is: {', '.join(known[:60])}.")
+
+
+def quarters(dataset: Dataset, factor: str) -> np.ndarray:
+    """In which quarter each image lies, by the images that are not learned from: these a selection leaves as they are.
+
+    -> int64 (N,) from 0 to 3.
+    """
+    column = dataset.factors[:, dataset.factor_names.index(factor)]
+    return np.searchsorted(np.quantile(column[dataset.sizes[0] :], (0.25, 0.5, 0.75)), column, side="right")
 
 
 def number(text: str) -> float:

@@ -1,11 +1,13 @@
 """Images left out, and groups made scarce."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
 from genmodels import data
 from genmodels.config import UserError
-from genmodels.data.selection import Selection, group, kept_rows, select
+from genmodels.data.selection import QUARTERS, Selection, group, kept_rows, select
 from genmodels.runs import RunConfig
 from genmodels.session import dataset_of
 
@@ -41,6 +43,15 @@ def test_a_factor_can_be_made_scarce() -> None:
     kept = select(data.load("shapes"), Selection(scarce=name, kept=0.1))
     count = int(group(whole, name)[whole.span("train")].sum())
     assert int((kept.factors[kept.span("train"), 0] == value).sum()) == round(0.1 * count)
+
+
+def test_quarters_of_a_factor_share_its_images_in_order() -> None:
+    whole = data.load("shapes")
+    parts = [group(whole, f"scale={quarter}") for quarter in QUARTERS]
+    assert np.sum(parts, 0).tolist() == [1] * len(whole.images)
+    assert [part.mean() for part in parts] == pytest.approx([0.25] * 4, abs=0.02)
+    scale = whole.factors[:, whole.factor_names.index("scale")]
+    assert all(scale[low].max() < scale[high].min() for low, high in pairwise(parts))
 
 
 @pytest.mark.parametrize(
