@@ -120,6 +120,11 @@ def test_a_model_of_one_image_lacks_classes_and_covers_nothing():
     only = max(told.parts, key=told.parts.get)
     assert told.value == pytest.approx(1 - learned[loaded.classes.index(only)])
     assert told.floor < 0.2
+    mean = scaled(torch.from_numpy(loaded.images)).mean(0, keepdim=True)  # like no image at all
+    blurred = sample_metrics(Sampler(mean), "digits", loaded, 200)
+    assert blurred["recall"].value == 0
+    assert blurred["coverage"].value < 0.05
+    assert blurred["missing_classes"].value == 9
 
 
 def test_total_variation_by_hand():
