@@ -43,7 +43,7 @@ def chosen_members() -> dict[str, Run]:
 
 
 def _name(runs: Sequence[Run]) -> str:
-    """VAE on Digits · beta 0.25, 1, 4 · 3 min ago."""
+    """VAE on Digits · beta 0.25, 1, 4 · 21 Nov, 18:02 UTC."""
     config = runs[0].config
     when = "ready-made" if runs[0].shipped else cards.moment(config.created)
     return f"{panels.heading(config)} · beta {', '.join(experiment.labelled(runs))} · {when}"

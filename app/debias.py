@@ -13,6 +13,7 @@ from app.controls import attempt, bounds, number
 from genmodels import data, debiasing, jobs
 from genmodels.config import Schedule, UserError
 from genmodels.data import DATASETS, intake
+from genmodels.data.selection import named
 from genmodels.families import FAMILIES
 from genmodels.runs import Run, RunConfig, Status
 from genmodels.worker import slots
@@ -65,7 +66,7 @@ def chosen() -> list[Run]:
 
 
 def _name(runs: Sequence[Run]) -> str:
-    """MNIST, 5% of class 2 · 3 seeds · 1,000 steps · 4 min ago."""
+    """MNIST, 5% of class 2 · 3 seeds · 1,000 steps · 21 Nov, 18:02 UTC."""
     config, count = runs[0].config, len(debiasing.pairs(runs))
     when = "ready-made" if runs[0].shipped else cards.moment(config.created)
     kept = f"{100 * config.selection.kept:.3g}%" if config.selection else ""
@@ -92,7 +93,7 @@ def form() -> None:
         usual = USUAL.get(dataset, facts.classes[-1])
         options = _choices(dataset)
         scarce = one.selectbox(
-            "Make scarce", options, options.index(usual), lambda name: debiasing.named(name, facts.classes),
+            "Make scarce", options, options.index(usual), lambda name: named(name, facts.classes),
             key=f"debias-scarce-{dataset}",
             help="Most of these training images are left out. The test images stay.",
         )  # fmt: skip
@@ -134,7 +135,7 @@ def _knobs(problems: list[str]) -> dict[str, Any]:
 def _start(
     base: RunConfig, scarce: str, kept: float, text: str, budget: Schedule, knobs: dict[str, Any], count: int
 ) -> None:
-    what = state.plain(debiasing.named(scarce, base.classes))
+    what = state.plain(named(scarce, base.classes))
     st.markdown(f"**{panels.dataset_title(base.dataset)} with {100 * kept:.3g}% of {what}**")
     try:
         members = debiasing.plan(base, scarce, kept, debiasing.seeds_of(text), budget, knobs)

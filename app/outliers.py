@@ -21,7 +21,7 @@ from genmodels.analysis.outliers import AT_ONCE, SCORES, Known, able, in_parts, 
 from genmodels.analysis.outliers import separation as separated
 from genmodels.config import UserError
 from genmodels.data import DATASETS, Dataset, Part, intake
-from genmodels.data.selection import group, kept_rows
+from genmodels.data.selection import group, kept_rows, named
 from genmodels.families import FAMILIES
 from genmodels.figures import COLOURS, number
 from genmodels.opening import opened_once
@@ -131,10 +131,6 @@ def held_out(run: Run) -> str | None:
     return chosen.scarce if chosen and chosen.kept == 0 else None
 
 
-def _in_words(unseen: str, run: Run) -> str:
-    return f"class {unseen}" if unseen in run.config.classes else unseen
-
-
 def form(run: Run) -> Asked:
     """What to score, all of it in the address."""
     names = able(FAMILIES[run.config.family].Model)
@@ -161,7 +157,7 @@ def _second(run: Run) -> str:
         st.query_params.pop("second")
     seconds = {}
     if unseen := held_out(run):
-        seconds[HELD_OUT] = f"{_in_words(unseen, run)}, held out"
+        seconds[HELD_OUT] = f"{named(unseen, run.config.classes)}, held out"
     others = [name for name in [*DATASETS, *intake.own_datasets()] if data.is_present(name)]
     native = DATASETS[config.dataset].size if config.dataset in DATASETS else config.shape[1]
     # Photographs and drawings before shapes, which ink alone tells; of those its own size first, then what is quick.
@@ -181,14 +177,14 @@ def piles(run: Run, asked: Asked) -> tuple[Pile, Pile | None]:
     numbers = seen.rows if asked.part == "train" else np.arange(len(odd))
     title = data.title(dataset.name)
     if unseen and asked.second != NONE:
-        title += f" without {_in_words(unseen, run)}"
+        title += f" without {named(unseen, run.config.classes)}"
     pile = _pile(dataset, asked.part, own, count, title)
     pile = pile._replace(rows=numbers[pile.rows])
     if asked.second == NONE:
         return pile, None
     if unseen and asked.second == HELD_OUT:
         test = np.flatnonzero(group(dataset, unseen)[dataset.span("test")])
-        return pile, _pile(dataset, "test", test, count, _in_words(unseen, run))
+        return pile, _pile(dataset, "test", test, count, named(unseen, run.config.classes))
     return pile, _from(asked.second, run.config.shape[1], run.config.shape[0], len(pile.rows))
 
 

@@ -8,7 +8,7 @@ import streamlit as st
 from app.state import plain
 from genmodels.config import Config, Schedule
 from genmodels.data import DATASETS
-from genmodels.data.selection import Selection
+from genmodels.data.selection import Selection, named
 from genmodels.families import FAMILIES
 from genmodels.figures import title
 from genmodels.runs import RunConfig
@@ -41,7 +41,7 @@ def of_run(config: RunConfig) -> list[Setting]:
         ),
         Setting("colour", COLOUR[channels], COLOUR[entry.channels] if entry else None, f"in {COLOUR[channels]}"),
         Setting("seed", str(config.seed), "0", f"seed {config.seed}"),
-        Setting("left_out", selection := _selection(config.selection), "nothing", selection),
+        Setting("left_out", selection := _selection(config), "nothing", selection),
         Setting("budget", _budget(schedule), _budget(Schedule()), _budget(schedule)),
         *[each for each in _knobs(Schedule, schedule.model_dump()) if each.name not in ("budget", "unit")],
     ]
@@ -58,14 +58,14 @@ def selection_for(old: RunConfig | None, dataset: str, seed: int) -> Selection |
     return old.selection
 
 
-def _selection(selection: Selection | None) -> str:
-    """'without 12 images, 0.05 of the images of class 8'."""
+def _selection(config: RunConfig) -> str:
+    """'without 12 images, 5% of class 8 kept'."""
+    selection = config.selection
     if not selection:
         return "nothing"
     parts = [f"without {len(selection.left_out):,} images"] if selection.left_out else []
     if selection.scarce is not None:
-        kind = "" if "=" in selection.scarce else "class "
-        parts.append(f"{selection.kept:.3g} of the images of {kind}{selection.scarce}")
+        parts.append(f"{100 * selection.kept:.3g}% of {named(selection.scarce, config.classes)} kept")
     return ", ".join(parts) or "nothing"
 
 

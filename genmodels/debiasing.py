@@ -17,7 +17,7 @@ from genmodels import experiment
 from genmodels.analysis.debiasing import group_means, group_shares
 from genmodels.config import Config, Schedule, UserError
 from genmodels.data.dataset import Dataset
-from genmodels.data.selection import QUARTERS, Selection, group, number, quarters
+from genmodels.data.selection import QUARTERS, Selection, group, named, number, quarters
 from genmodels.families import family
 from genmodels.runs import Run, RunConfig, all_runs, shipped_runs
 
@@ -139,14 +139,6 @@ def groups_of(dataset: Dataset, config: RunConfig) -> tuple[tuple[str, ...], np.
 def said(config: RunConfig) -> str:
     """'class 8', 'shape = 2' or 'scale, lowest quarter'."""
     return named(str(config.selection.scarce if config.selection else None), config.classes)
-
-
-def named(scarce: str, classes: Sequence[str]) -> str:
-    """As `said`."""
-    factor, _, value = scarce.partition("=")
-    if scarce in classes:
-        return f"class {scarce}"
-    return f"{factor}, {QUARTERS[value]}" if value in QUARTERS else f"{factor.strip()} = {value.strip()}"
 
 
 # --- finding --------------------------------------------------------------------------------------------------------

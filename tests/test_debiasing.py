@@ -17,7 +17,7 @@ from scipy import stats
 from app import groups
 from genmodels import data, debiasing, experiment, jobs, session
 from genmodels.config import Schedule, UserError
-from genmodels.data.selection import Selection
+from genmodels.data.selection import Selection, named
 from genmodels.runs import Run, RunConfig, Status, all_runs, runs_folder
 from genmodels.session import Session, dataset_of
 from genmodels.worker import run_to_end
@@ -144,7 +144,7 @@ def test_a_spreadsheet_carries_out_no_name_of_a_group() -> None:
 
 def test_a_value_of_a_factor_can_be_scarce_too(queued) -> None:
     base = base_of("shapes", 8)
-    assert debiasing.named("shape=1", base.classes) == "shape = 1"
+    assert named("shape=1", base.classes) == "shape = 1"
     offered = debiasing.choices(data.load("shapes", 8))
     assert offered[:6] == (*base.classes, "shape=0", "shape=1", "shape=2"), "few values"
     assert offered[6:8] == ("scale=q1", "scale=q2"), "many values"

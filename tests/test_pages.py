@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 from app import cards, panels, plan, settings
 from genmodels import jobs
 from genmodels.config import UserError
+from genmodels.data.selection import Selection
 from genmodels.families import FAMILIES
 from genmodels.runs import Run, Status, all_runs, runs_folder
 from tests.conftest import data_for
@@ -389,6 +390,8 @@ def test_settings_that_are_the_defaults_need_no_words(new_run: Trained):
     config = new_run().config
     plain = config.model_copy(update={"schedule": type(config.schedule)()})
     assert settings.in_words(plain) == ""
+    rare = plain.model_copy(update={"selection": Selection(left_out=(1, 2), scarce="8", kept=0.05)})
+    assert settings.in_words(rare) == "without 2 images, 5% of class 8 kept"
 
 
 def test_a_queued_run_says_its_place_and_what_comes(new_run: Trained):

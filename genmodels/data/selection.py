@@ -1,5 +1,6 @@
 """Which training images a run does not learn from: those that a person left out, and most of a group made scarce."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -52,6 +53,14 @@ def group(dataset: Dataset, name: str) -> np.ndarray:
     if not known:
         raise UserError(f"The dataset {dataset.name} has neither classes nor known factors, so no group can be named.")
     raise UserError(f"The dataset {dataset.name} has no group '{name[:40]}'; there is: {', '.join(known[:60])}.")
+
+
+def named(scarce: str, classes: Sequence[str]) -> str:
+    """A group in words: 'class 8', 'shape = 2' or 'scale, lowest quarter'."""
+    factor, _, value = scarce.partition("=")
+    if scarce in classes:
+        return f"class {scarce}"
+    return f"{factor}, {QUARTERS[value]}" if value in QUARTERS else f"{factor.strip()} = {value.strip()}"
 
 
 def quarters(dataset: Dataset, factor: str) -> np.ndarray:
