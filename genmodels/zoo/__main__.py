@@ -1,11 +1,13 @@
 """`make zoo`: train the runs that come with the package again. `python -m genmodels.zoo NAME ...` trains those alone,
 and with --figures they are not trained but measured again, as at the end of a training.
 
-What is kept of a run is what the pages need, small: no image of a dataset, no optimiser, half-precision numbers, and
-a few snapshots.
+What is kept of a run is what the pages need, small: no image of a dataset, no optimiser, half-precision weights without
+the networks that only training needs, rounded codes and pictures, and a few snapshots.
 """
 
 import argparse
+import json
+import math
 import shutil
 import sys
 import tempfile
@@ -13,24 +15,33 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from safetensors.torch import load_file, save_file
+import torch
+from safetensors.torch import load_file, save
 from tqdm import tqdm
 
 from genmodels import data
 from genmodels.analysis.metrics import evaluate
+from genmodels.analysis.snapshot import centroids, one_of_each
 from genmodels.config import Schedule, UserError
 from genmodels.families import FAMILIES
 from genmodels.families.contract import abilities
-from genmodels.files import write_json
+from genmodels.files import write_atomically, write_json
+from genmodels.inside import WHILE_WAITED_FOR
+from genmodels.nn import followed
 from genmodels.runs import ZOO, Run, RunConfig, create
 from genmodels.session import SAMPLES, dataset_of
 from genmodels.training import Images
 from genmodels.worker import run_to_end
 
-KEPT = 9  # snapshots of each run
+KEPT = 6  # snapshots of each run
+POINTS = 400  # of its curves, about
+GREYS = 64  # of its pictures
+# How many parts of their spread, or of 1 where they are logarithms, codes are rounded to.
+PARTS = {"means": 64, "latents": 16, "log_vars": 8}
 LEFT_OUT = ("resume.pt", "log.txt", "live.npz", "request.json", "worker.lock")
-_MNIST: dict[str, object] = {"latent_size": 16, "hidden_size": 300, "layers": 2, "learning_rate": 1e-3}
-_SHAPES: dict[str, object] = {"latent_size": 10, "beta": 4.0, "body": "conv", "hidden_size": 128}
+_DENSE: dict[str, object] = {"latent_size": 16, "hidden_size": 300, "layers": 2, "learning_rate": 1e-3}
+_SMALLER = _DENSE | {"hidden_size": 224}  # there is room for no more
+_SHAPES: dict[str, object] = {"latent_size": 10, "beta": 2.0, "body": "conv", "width": 8, "hidden_size": 128}
 IMAGES = ("originals", "inputs", "targets", "noised")  # of the dataset, and not ours to give away
 BETAS = "be7a0001"  # the clean comparison of the VAE on MNIST
 
@@ -50,16 +61,22 @@ class Recipe(NamedTuple):
 RECIPES = {
     "vae-digits": Recipe("vae", "digits", {"latent_size": 8, "hidden_size": 200}, 300),
     "multi-stage-vae-digits": Recipe("multi-stage-vae", "digits", {"latent_size": 8, "hidden_size": 200}, 300),
-    "vae-mnist": Recipe("vae", "mnist", _MNIST, 60, BETAS),
-    "vae-mnist-beta-025": Recipe("vae", "mnist", _MNIST | {"beta": 0.25}, 60, BETAS),
-    "vae-mnist-beta-4": Recipe("vae", "mnist", _MNIST | {"beta": 4.0}, 60, BETAS),
-    "vae-mnist-beta-16": Recipe("vae", "mnist", _MNIST | {"beta": 16.0}, 60, BETAS),
-    "multi-stage-vae-mnist": Recipe("multi-stage-vae", "mnist", _MNIST, 60),
-    "vae-shapes": Recipe("vae", "shapes", _SHAPES, 30),
+    "vae-mnist": Recipe("vae", "mnist", _DENSE, 60, BETAS),
+    "vae-mnist-beta-025": Recipe("vae", "mnist", _DENSE | {"beta": 0.25}, 60, BETAS),
+    "vae-mnist-beta-4": Recipe("vae", "mnist", _DENSE | {"beta": 4.0}, 60, BETAS),
+    "vae-mnist-beta-16": Recipe("vae", "mnist", _DENSE | {"beta": 16.0}, 60, BETAS),
+    "multi-stage-vae-mnist": Recipe("multi-stage-vae", "mnist", _DENSE, 60),
+    "vae-fashion-mnist": Recipe("vae", "fashion-mnist", _SMALLER, 60),
+    "multi-stage-vae-fashion-mnist": Recipe("multi-stage-vae", "fashion-mnist", _SMALLER, 60),
+    "autoencoder-mnist": Recipe("autoencoder", "mnist", _DENSE, 60),
+    "conv-autoencoder-mnist": Recipe("conv-autoencoder", "mnist", {"width": 16, "hidden_size": 128}, 20),
+    "vae-shapes": Recipe("vae", "shapes", _SHAPES, 60),
     "gan-mnist": Recipe("gan", "mnist", {}, 8, batch_size=64),
     "conditional-gan-mnist": Recipe("conditional-gan", "mnist", {}, 6, batch_size=64),
+    "vae-gan-mnist": Recipe("vae-gan", "mnist", {"latent_size": 16, "hidden_size": 64}, 8, batch_size=64),
     "flow-mnist": Recipe("flow", "mnist", {"body": "conv", "width": 48, "learning_rate": 2e-3}, 20),
     "diffusion-mnist": Recipe("diffusion", "mnist", {}, 27),
+    "diffusion-fashion-mnist": Recipe("diffusion", "fashion-mnist", {}, 20),
     "pix2pix-edges-mnist": Recipe("pix2pix", "edges:mnist", {"width": 16}, 3, batch_size=64),
     "cyclegan-inverted-mnist": Recipe("cyclegan", "inverted:mnist", {}, 2, batch_size=64),
 }
@@ -86,31 +103,72 @@ def made(name: str, folder: Path) -> Run:
 
 
 def shrink(run: Run) -> None:
-    """Leave what the pages need. Weights and codes keep three digits, which no picture shows."""
+    """Leave what the pages need, no finer than they show it."""
     for name in LEFT_OUT:
         (run.path / name).unlink(missing_ok=True)
     if "log_prob" in abilities(run.model):  # its codes are the dataset's images in another form, without loss
         (run.path / "latents.npz").unlink(missing_ok=True)
-    weights = load_file(run.path / "weights.safetensors")
-    for name, tensor in weights.items():
-        if name.startswith("pools."):  # what was made of training images, and needed only to train further
-            tensor.zero_()
-    half = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
-    save_file(half, run.path / "weights.safetensors")
+    _shrink_weights(run)
     steps = run.snapshots()
     kept = {steps[round(each)] for each in np.linspace(0, len(steps) - 1, KEPT)}
     for step in steps:
         if step not in kept:
             (run.path / "snapshots" / f"{step}.npz").unlink()
     for name in ("latents", *(f"snapshots/{step}" for step in kept)):
-        arrays = {key: array for key, array in run.arrays(name).items() if key not in IMAGES}
-        small = {key: array.astype(np.float16) if array.dtype == np.float32 else array for key, array in arrays.items()}
-        if "labels" in arrays:
-            small["labels"] = arrays["labels"].astype(np.uint8)
-        if small:
+        arrays = _fewer(run.arrays(name))
+        if small := {key: _small(key, array) for key, array in arrays.items() if key not in IMAGES}:
             run.write_arrays(name, small)
+    points = run.metrics()
+    every = math.ceil(len(points) / POINTS)
+    points = [point for before, point in enumerate(points, 1 - len(points)) if "test" in point or before % every == 0]
+    lines = "".join(json.dumps(_rounded(point), separators=(",", ":")) + "\n" for point in points)
+    write_atomically(run.path / "metrics.jsonl", lambda file: file.write(lines.encode()))
     status = run.status()
     run.write_status(status.model_copy(update={"pid": None}))
+
+
+def _shrink_weights(run: Run) -> None:
+    """Half precision, which no picture shows, and of a network whose moving average is sampled from, only that."""
+    weights, averaged = load_file(run.path / "weights.safetensors"), followed(run.model)
+    for name, tensor in weights.items():
+        if name.startswith("pools."):  # what was made of training images, and needed only to train further
+            tensor.zero_()
+    half = {
+        name: tensor.half() if tensor.is_floating_point() else tensor
+        for name, tensor in weights.items()
+        if name not in averaged
+    }
+    write_atomically(run.path / "weights.safetensors", lambda file: file.write(save(half)))  # save_file hides it
+
+
+def _fewer(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Of codes that are decoded in many steps, no more than are encoded while somebody waits."""
+    if len(arrays.get("which", ())) <= WHILE_WAITED_FOR:
+        return arrays
+    labels = torch.from_numpy(arrays["labels"].astype(np.int64))
+    chosen = one_of_each(labels, WHILE_WAITED_FOR).sort().values.numpy()
+    kept = {name: arrays[name][chosen] for name in ("means", "labels", "which")}
+    return arrays | kept | {"centroids": centroids(kept["means"], kept["labels"], len(arrays["centroids"]))}
+
+
+def _small(key: str, array: np.ndarray) -> np.ndarray:
+    """An array of a run, as fine as pages show it."""
+    if key == "labels":
+        return array.astype(np.uint8)
+    if array.ndim == 4:
+        return np.round(np.round(array / 255 * (GREYS - 1)) * 255 / (GREYS - 1)).astype(np.uint8)
+    if key in PARTS:
+        spread = 1.0 if key == "log_vars" else float(array.astype(np.float32).std(0).max()) or 1.0
+        step = 2.0 ** round(math.log2(spread)) / PARTS[key]
+        array = np.round(array.astype(np.float32) / step) * step
+    return array.astype(np.float16) if array.dtype.kind == "f" else array
+
+
+def _rounded(value: object) -> object:
+    """Six digits of each number in a point of the curves."""
+    if isinstance(value, dict):
+        return {key: _rounded(each) for key, each in value.items()}
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def measured(run: Run) -> None:
