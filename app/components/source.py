@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
+from genmodels.browser import HERE, source
 
-def source(folder: Path, *names: str) -> str:
-    """Files one after the other, as UTF-8 whatever the machine's own encoding is."""
-    return "\n".join((folder / name).read_text(encoding="utf-8") for name in names)
+__all__ = ["SHARED", "source"]
 
-
-SHARED = source(Path(__file__).parent, "shared.js")  # put before a component's own
+# Put before a component's own.
+SHARED = source(HERE, "elements.js") + source(Path(__file__).parent, "shared.js")

@@ -12,25 +12,22 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import streamlit as st
 
-from app.components.latents.decoder import Decoder, describe
 from app.components.source import SHARED, source
 from app.routes import address
-from genmodels.figures import COLOURS
+from genmodels import sliders
+from genmodels.browser import HERE as BROWSER
+from genmodels.decoder import Decoder, describe
 from genmodels.inside import Inside
 from genmodels.media import as_people_write
 
-HERE = Path(__file__).parent
-REACH = 3.0  # standard deviations to either side
-STEP = 0.05  # standard deviations: what one press of an arrow key moves
-STRENGTH = 2.0  # of a named direction, to either side
-DARKER, LIGHTER = COLOURS[0], COLOURS[7]  # blue and ochre: apart for every kind of eye
+HERE, FILES = Path(__file__).parent, BROWSER / "latents"
 
-_decoder = st.components.v2.component("latent_decoder", js=source(HERE, "decoder.js"))
+_decoder = st.components.v2.component("latent_decoder", js=source(BROWSER, "decoder.js") + source(HERE, "door.js"))
 _latents = st.components.v2.component(
     "latents",
-    html=source(HERE, "latents.html"),
-    css=source(HERE, "latents.css"),
-    js=SHARED + source(HERE, "latents.js"),
+    html=source(FILES, "latents.html"),
+    css=source(FILES, "latents.css"),
+    js=SHARED + source(FILES, "latents.js"),
 )
 _described: WeakKeyDictionary[Any, Decoder | None] = WeakKeyDictionary()
 
@@ -75,7 +72,7 @@ def latents(
         "start": np.asarray(start, float).tolist(),
         "z": np.asarray(place.z, float).tolist(),
         "strengths": [place.strengths.get(name, 0.0) for name in directions],
-        "directions": [_direction(number, *item) for number, item in enumerate(directions.items())],
+        "directions": sliders.of_directions(directions),
     }
     with st.container(gap=None):
         if small:
@@ -93,18 +90,12 @@ def _token(run: str, start: np.ndarray, directions: Mapping[str, np.ndarray]) ->
 
 def _facts(inside: Inside, small: Decoder | None, told: Sequence[str], shown: int) -> dict[str, Any]:
     """What stays the same for a run."""
-    return {
+    return sliders.facts(inside.spread, inside.order[:shown].tolist(), told, inside.light) | {
         "decoder": small.id if small else None,
         "route": address("decode", inside.run.id),
         "shape": inside.images.shape[1:],
-        "light": inside.light,
-        "centre": inside.spread[0].tolist(),
-        "spread": inside.spread[1].tolist(),
         "active": min(inside.active, shown),
         "walks": not inside.in_noise,
-        "sliders": [_slider(inside, int(index), told[index]) for index in inside.order[:shown]],
-        "darker": _rgb(DARKER),
-        "lighter": _rgb(LIGHTER),
     }
 
 
@@ -126,19 +117,3 @@ def decoder_of(model: Any) -> Decoder | None:
     if model not in _described:
         _described[model] = describe(model)
     return _described[model]
-
-
-def _slider(inside: Inside, index: int, told: str) -> dict[str, Any]:
-    centre, spread = (float(row[index]) for row in inside.spread)
-    spread = spread or 1.0  # a code that is the same for all images
-    ends = {"low": centre - REACH * spread, "high": centre + REACH * spread}
-    return {"index": index, "name": f"z{index + 1}", "told": told, "step": STEP * spread, **ends}
-
-
-def _direction(number: int, name: str, vector: np.ndarray) -> dict[str, Any]:
-    ends = {"low": -STRENGTH, "high": STRENGTH, "step": 0.05}
-    return {"index": number, "name": name, "told": "strength", "vector": vector.tolist(), **ends}
-
-
-def _rgb(colour: str) -> list[int]:
-    return list(bytes.fromhex(colour[1:]))

@@ -10,36 +10,25 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
-from app.components.message import JS, Kind, pack
+from app.charts import table
 from app.components.source import SHARED, source
 from app.routes import address
+from genmodels.browser import HERE as BROWSER
+from genmodels.browser import SCATTER
+from genmodels.browser.message import JS, Kind, pack
 from genmodels.figures import COLOURS, MARKS
 
-HERE = Path(__file__).parent
-PARTS = (
-    "marks",
-    "view",
-    "points",
-    "webgl",
-    "plain",
-    "pictures",
-    "replay",
-    "legend",
-    "input",
-    "scatter",
-    "hover",
-    "frame",
-    "main",
-)
+HERE, FILES = Path(__file__).parent, BROWSER / "scatter"
 MOST = 1_000_000  # image numbers in a selection: what a browser may ask to be unpacked
 
 _mount = st.components.v2.component(
     "scatter",
-    html=source(HERE, "scatter.html"),
-    css=source(HERE, "scatter.css"),
-    js=JS + SHARED + source(HERE, *(f"{part}.js" for part in PARTS)),
+    html=source(FILES, "scatter.html"),
+    css=source(FILES, "scatter.css"),
+    js=JS + SHARED + source(FILES, *(f"{part}.js" for part in SCATTER)) + source(HERE, "door.js"),
 )
 
 
@@ -95,17 +84,27 @@ def scatter(
         "keep": keep, "axes": axes, "name": name, "title": title, "height": height, "classes": list(classes),
         "colours": list(colours), "marks": list(MARKS), "first": _first(key, keep),
     } | _pictured(pictures, plane)  # fmt: skip
-    arrays: dict[str, tuple[Any, Kind]] = {
-        "points": (points, "f4"),
-        "labels": (labels, "u2" if len(classes) > 256 else "u1"),
-    }
+    size: Kind = "u2" if len(classes) > 256 else "u1"
+    arrays: dict[str, tuple[Any, Kind]] = {"points": (points, "f4"), "labels": (labels, size)}
     if ids is not None and not np.array_equal(ids, np.arange(len(points))):
         arrays["ids"] = (ids, "u4")
     if replay is not None and len(replay.steps):
         about["steps"] = [int(step) for step in replay.steps]
         arrays |= {"frames": (replay.points, "f4"), "watched": (replay.ids, "u4")}
     _mount(data=pack(about, arrays), key=key, on_selection_change=lambda: _store(key, keep))
+    table(lambda: _by_point(points, labels, classes, ids, axes, _kept(keep)), key)
     return _kept(keep)
+
+
+def _by_point(
+    points: np.ndarray, labels: np.ndarray, classes: Sequence[str], ids: np.ndarray | None, axes: tuple[str, str],
+    chosen: Sequence[int],
+) -> pd.DataFrame:  # fmt: skip
+    """Where each test image lies, what it is, and whether it is selected."""
+    x, y = axes if all(axes) else ("x", "y")
+    images = np.arange(len(points)) if ids is None else ids
+    names, selected = [classes[each] for each in labels], np.isin(images, chosen)
+    return pd.DataFrame({"image": images, "class": names, x: points[:, 0], y: points[:, 1], "selected": selected})
 
 
 def _first(key: str, keep: tuple[str, ...]) -> str:

@@ -1,4 +1,4 @@
-// Pictures from the server's routes: asked for in batches, kept, and drawn enlarged by whole factors.
+// Pictures, from the server's routes if nothing else makes them: asked for in batches, kept, and drawn enlarged by whole factors.
 
 const BATCH = 200; // images in one request: a sheet of them fits any browser's canvas
 const KEPT = 8000; // pictures in memory
@@ -30,8 +30,15 @@ function sheetOf(bytes, shape) {
   return canvas;
 }
 
-/** The pictures of one run. about: images, decode, shape, plane of the message. */
+/** What the server of the app makes: uint8 (n, C, H, W), as people look at them. */
+const fromServer = (about) => ({
+  images: (what, ids) => bytesOf(`${about.images}?what=${what}&ids=${ids.join(",")}`),
+  decode: (z) => bytesOf(about.decode, { method: "POST", body: z }),
+});
+
+/** The pictures of one run. about: shape and plane of the message, and the routes or, `from`, what does as they do. */
 function picturesOf(about) {
+  const from = about.from ?? fromServer(about);
   const tiles = new Map(); // "original 12" -> {sheet, row}
   const keyOf = (id, what) => `${what} ${id}`;
   return {
@@ -41,7 +48,7 @@ function picturesOf(about) {
       const missing = ids.filter((id) => !tiles.has(keyOf(id, what)));
       for (let first = 0; first < missing.length; first += BATCH) {
         const part = missing.slice(first, first + BATCH);
-        const sheet = sheetOf(await bytesOf(`${about.images}?what=${what}&ids=${part.join(",")}`), about.shape);
+        const sheet = sheetOf(await from.images(what, part), about.shape);
         part.forEach((id, row) => tiles.set(keyOf(id, what), { sheet, row }));
       }
       for (const key of tiles.keys()) {
@@ -52,7 +59,7 @@ function picturesOf(about) {
     /** What the decoder draws at a place of the map: z = offset + basis (x, y). */
     async decode(x, y) {
       const z = Float32Array.from(about.plane, ([offset, u, v]) => offset + u * x + v * y);
-      return { sheet: sheetOf(await bytesOf(about.decode, { method: "POST", body: z }), about.shape), row: 0 };
+      return { sheet: sheetOf(await from.decode(z), about.shape), row: 0 };
     },
     tile: (id, what) => tiles.get(keyOf(id, what)),
     draw(pen, tile, x, y, width, height) {

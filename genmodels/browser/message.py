@@ -2,15 +2,14 @@
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from app.components.source import source
+from genmodels.browser import HERE, source
 
 Kind = Literal["f4", "u1", "u2", "u4"]
-JS = source(Path(__file__).parent, "message.js")  # put before a component's own
+JS = source(HERE, "message.js")  # put before a component's own
 
 
 def pack(about: dict[str, Any], arrays: dict[str, tuple[Any, Kind]]) -> bytes:

@@ -84,7 +84,7 @@ class ScatterMap {
     this.replay?.close();
     this.message = message;
     this.what = message.real === false ? "reconstruction" : "original";
-    this.pictures = message.images ? picturesOf(message) : null;
+    this.pictures = message.images || message.from ? picturesOf(message) : null;
     const numbers = message.ids.reduce((most, id) => Math.max(most, id), 0) + 1;
     this.full = sceneOf(message.points, message.labels, message.ids);
     this.order = shuffled(message.ids.length);

@@ -228,7 +228,7 @@ const grey = (pixels, n) => (pixels[n] + pixels[n + 1] + pixels[n + 2]) / 3;
 function fit({ root, data }) {
   const room = root.clientWidth;
   if (!data || !room) return;
-  const most = room >= WIDE ? { now: 288, small: 88 } : { now: Math.min(112, (2 * (room - 32)) / 5), small: Math.min(64, (room - 32) / 5) };
+  const most = room >= WIDE ? { now: 288, small: 88 } : { now: Math.min(168, room / 3), small: Math.min(64, (room - 32) / 5) };
   const [, height, width] = data.shape;
   for (const which of ["now", "original", "start", "difference"]) {
     const canvas = root.querySelector(`.${which} canvas`);

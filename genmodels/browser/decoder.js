@@ -1,37 +1,44 @@
 // Runs a small decoder in the browser: code in, image out, in a millisecond or a few.
 //
-// What it gets is described in decoder.py: a JSON header with the list of layers, then their weights as float32.
-// Other components find the decoders that the page has sent in globalThis.latentLab.decoders, by their id.
-
-const KEPT = 4; // of the runs looked at, the last few
+// What it gets is described in decoder.py: a JSON header with the list of layers, then their weights in that order.
 
 // The id, and the layers with views of their weights and room for what they give. bytes: Uint8Array.
 export function read(bytes) {
   const buffer = bytes.slice().buffer; // its own, so that the numbers start at a whole word
   const length = new DataView(buffer).getUint32(0, true);
-  const { id, layers } = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
-  let at = 4 + length;
-  const take = (count) => {
-    const part = new Float32Array(buffer, at, count);
-    at += 4 * count;
-    return part;
-  };
+  const { id, layers, half } = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
+  const numbers = half ? singles(new Uint16Array(buffer, 4 + length)) : new Float32Array(buffer, 4 + length);
+  let at = 0;
+  const take = (count) => numbers.subarray(at, (at += count));
   for (const layer of layers) {
     layer.out = new Float32Array(size(layer.shape)); // used again for each image: nothing to collect
     if (layer.inputs === undefined) continue;
     layer.row = layer.inputs * (layer.side ?? 1) ** 2;
-    layer.weight = take(layer.row * layer.shape[0]);
-    layer.bias = take(layer.shape[0]);
+    const outputs = layer.shape[0] * (layer.classes ?? 1);
+    layer.weight = take(layer.row * outputs);
+    layer.bias = take(outputs);
   }
   return { id, layers };
 }
 
-// One image from one code. -> Float32Array (C * H * W) in [0, 1], valid until the next call.
-export function decode(layers, z) {
+// IEEE 754 half precision, as Uint16Array -> Float32Array. Neither infinity nor NaN is a weight.
+export function singles(halves) {
+  const found = new Float32Array(halves.length), bits = new Uint32Array(found.buffer);
+  halves.forEach((half, i) => {
+    const sign = (half & 0x8000) << 16, exponent = (half >> 10) & 31, fraction = half & 1023;
+    if (exponent) bits[i] = sign | ((exponent + 112) << 23) | (fraction << 13);
+    else found[i] = (sign ? -1 : 1) * fraction * 2 ** -24;
+  });
+  return found;
+}
+
+// One image from one code, and from its class where the decoder asks for one. -> Float32Array (C * H * W) in [0, 1],
+// valid until the next call.
+export function decode(layers, z, label = 0) {
   let x = Float32Array.from(z);
   let shape = [x.length];
   for (const layer of layers) {
-    x = KINDS[layer.kind](layer, x, shape);
+    x = KINDS[layer.kind](layer, x, shape, label);
     shape = layer.shape;
   }
   return x;
@@ -43,6 +50,7 @@ const KINDS = {
   relu: (layer, x) => each(layer, x, (value) => (value > 0 ? value : 0)),
   sigmoid: (layer, x) => each(layer, x, (value) => 1 / (1 + Math.exp(-value))),
   clamp: (layer, x) => each(layer, x, (value) => Math.min(1, Math.max(0, value))),
+  scale,
   conv: (layer, x, shape) => products(layer, patches(layer, x, shape), shape[1] * shape[2]),
   shuffle,
   crop,
@@ -102,6 +110,16 @@ function patches(layer, x, [channels, height, width]) {
   return layer.seen;
 }
 
+// A gain and a shift for each channel, of this class where there are several.
+function scale({ out, weight, bias, classes, shape: [channels, tall, wide] }, x, shape, label) {
+  const first = classes ? label * channels : 0, plane = tall * wide;
+  for (let i = 0; i < out.length; i++) {
+    const which = first + Math.floor(i / plane);
+    out[i] = x[i] * weight[which] + bias[which];
+  }
+  return out;
+}
+
 // Channels become pixels: (C r r, H, W) -> (C, H r, W r), as torch.nn.PixelShuffle.
 function shuffle({ out, factor, shape: [, tall, wide] }, x, [channels, height, width]) {
   for (let from = 0; from < channels; from++) {
@@ -124,13 +142,4 @@ function crop({ out, shape: [channels, tall, wide] }, x, [, height, width]) {
     }
   }
   return out;
-}
-
-// Streamlit calls this with the bytes: the decoder is kept for the components of the page. See __init__.py.
-export default function ({ data }) {
-  const { id, layers } = read(data);
-  const lab = (globalThis.latentLab ??= { decoders: new Map() });
-  lab.decoders.set(id, (z) => decode(layers, z));
-  if (lab.decoders.size > KEPT) lab.decoders.delete(lab.decoders.keys().next().value);
-  globalThis.dispatchEvent(new Event("latent-decoder"));
 }
