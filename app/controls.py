@@ -1,6 +1,5 @@
 """A Config in, widgets drawn, a new Config out. No knob is typed here: its field holds bounds, help and unit."""
 
-import os
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -11,7 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from app.pictures import Facts, facts, show
 from app.state import plain
-from genmodels import data
+from genmodels import data, demo
 from genmodels.config import Config, UserError
 from genmodels.data import DATASETS, aligned, intake
 from genmodels.data.pairs import RECIPES
@@ -192,7 +191,7 @@ def _menu(label: str, key: str, names: list[str], start: str | None) -> str:
     def words(name: str) -> str:
         entry = DATASETS.get(name)
         size = "" if here[name] or not entry else f" ({entry.megabytes:,} MB to download)"
-        return (name.removeprefix("folder:") if name.startswith("folder:") else data.title(name)) + size
+        return data.title(name) + size
 
     index = names.index(start) if start else 0
     return st.selectbox(label, names, index, words, key=key, persist_state="session")
@@ -213,10 +212,12 @@ def _ways(base: str, learns_from: str) -> dict[str, str]:
 
 
 def fetched(name: str) -> None:
-    """End the page with an offer to download the dataset, if it is not on this machine."""
+    """End the page with an offer to download the dataset, if it is not on this machine. Raises UserError."""
     if data.is_present(name):
         return
     entry = data.entry(name)
+    if may_not := data.refused(name):
+        raise UserError(may_not)
     st.info(f"{entry.title} is not on this machine yet: {entry.megabytes:,} MB to download, once.")
     if st.button(f"Download {entry.title}", type="primary", icon=":material/download:"):
         bar = st.progress(0.0, "Connecting")
@@ -276,9 +277,26 @@ def image_form(
     return int(side), depth
 
 
+def image_form_in_address(key: str, name: str) -> tuple[int, int]:
+    """As `image_form`, with `size` and `channels` in the address where they are not the dataset's own."""
+    entry = data.entry(name)
+    usual = {"size": min(64, entry.size), "channels": entry.channels}
+    asked = {each: st.query_params.get(each, "") for each in usual}
+    known = {"size": [str(side) for side in range(data.SMALLEST, data.LARGEST + 1)], "channels": ["1", "3"]}
+    start = {each: int(text) if text in known[each] else usual[each] for each, text in asked.items()}
+    if any(text and text not in known[each] for each, text in asked.items()):
+        st.warning("The link asks for images of a size or colour that there is not: here they are as they come.")
+    found = image_form(st.container(), key, name, start["size"], start["channels"])
+    for (each, common), now in zip(usual.items(), found, strict=True):
+        st.query_params.pop(each, None)
+        if now != common:
+            st.query_params[each] = str(now)
+    return found
+
+
 def server_folder() -> str:
     """Where on the server images lie. A demonstration is open to strangers: they are not asked, and read none."""
-    if os.environ.get("GENMODELS_DEMO") == "1":
+    if demo.on():
         return ""
     return st.text_input("Or a folder on the machine where this app runs").strip()
 

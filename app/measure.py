@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from app.plan import duration
 from app.state import ROOT, plain
+from genmodels import demo
 from genmodels.config import UserError
 from genmodels.files import write_json
 from genmodels.runs import FIGURES, Run
@@ -73,7 +74,9 @@ class Measuring:
 
 
 def again(runs: Sequence[Run], names: Mapping[str, str]) -> None:
-    """A button that measures one's own runs that have ended, and the progress of that."""
+    """A button that measures one's own runs that have ended, and the progress of that. A demo has no time for it."""
+    if demo.on():
+        return
     work: Measuring | None = st.session_state.get(WORK)
     st.fragment(_progress, run_every=LOOK if work else None)(runs, names)
 

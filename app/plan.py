@@ -1,17 +1,23 @@
 """What a run will be before it is started: its layers, its size, and about how long it takes."""
 
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import streamlit as st
 
+from app.state import go, plain
+from app.steering import follow
+from genmodels import demo, jobs
 from genmodels.config import UserError
 from genmodels.families import FAMILIES
-from genmodels.runs import Run, RunConfig, all_runs
+from genmodels.runs import Run, RunConfig, all_runs, create
+from genmodels.steering import Turn
 
 TRIAL = 0.4  # seconds a trial may take once it has warmed up
 LONG = 5.0  # seconds from which a run tells its speed: before, starting is much of it
+SMALL = 16  # images in the steps of a demo's trial: it runs in the server, beside everybody's pages
 RUNS = 3  # so many of the newest are asked
 
 
@@ -69,7 +75,9 @@ def images_per_second(config: RunConfig) -> tuple[float, str]:
     if works:
         images, seconds = np.sum(works, 0)
         return float(images / seconds), "An estimate, from earlier runs of this kind."
-    return _tried(config.model_copy(update={"created": "", "seed": 0})), "An estimate, from a trial of a few steps."
+    demo.check_model(config)
+    same = {"created": "", "seed": 0, "parent": None, "experiment": None}  # what does not tell on the speed
+    return _tried(config.model_copy(update=same)), "An estimate, from a trial of a few steps."
 
 
 def _work(run: Run, config: RunConfig) -> tuple[float, float] | None:
@@ -111,7 +119,7 @@ def _tried(config: RunConfig) -> float:
     # More threads are slower by far where a worker has the other processors, and then the figure would say nothing.
     torch.set_num_threads(1)
     device = training.choose_device(config.schedule.device)
-    size = config.schedule.batch_size
+    size = min(config.schedule.batch_size, SMALL) if demo.on() else config.schedule.batch_size
     noise = torch.randint(0, 256, (size, *config.shape), dtype=torch.uint8, device=device)
     labels = torch.arange(size, device=device) % max(1, len(config.classes))
     model = training.place(config.build(), device)
@@ -128,6 +136,18 @@ def _tried(config: RunConfig) -> float:
             steps = step.number - 1
             break
     return steps * size / max(time.perf_counter() - started, 1e-9)
+
+
+def begin(config: RunConfig, turns: Sequence[Turn]) -> None:
+    """Start the run and go where it is seen learning; or say, right here, why it cannot be."""
+    try:
+        new = create(config)
+        follow(new, turns)
+        jobs.start(new)
+    except UserError as error:
+        st.error(plain(str(error)))
+        return
+    go("train", run=new.id)
 
 
 def duration(seconds: float) -> str:

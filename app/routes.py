@@ -7,10 +7,12 @@
                                                                model reads, its translation, and that translated back
                                                                where it goes both ways
 
-A refusal is one plain sentence with status 400. Runs are named by id, never by path.
+A refusal is one plain sentence with status 400. Runs are named by id, never by path. In a demo each of these has the
+key of the visitor's space before it, /s/<key>/api/..., and finds what is in that space and what comes with the app.
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import streamlit as st
@@ -19,7 +21,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from genmodels import demo
 from genmodels.config import UserError
+from genmodels.files import in_space, space_now
 
 MOST = 512  # codes or images in one request
 SMALLEST, LARGEST = 8, 256  # pixels of a drawing's side
@@ -28,8 +32,8 @@ TOO_MUCH = PlainTextResponse("That is more than one request may ask for.", 413)
 
 def address(what: str, run_id: str) -> str:
     """Where a component fetches from: the app may live under a path of its host."""
-    base = str(st.get_option("server.baseUrlPath") or "").strip("/")
-    return f"/{base}/api/{what}/{run_id}" if base else f"/api/{what}/{run_id}"
+    base, key = str(st.get_option("server.baseUrlPath") or "").strip("/"), space_now()
+    return "/".join(["", *filter(None, [base, key and f"s/{key}"]), "api", what, run_id])
 
 
 def decoded(run_id: str, body: bytes) -> bytes:
@@ -80,12 +84,12 @@ def pictured(run_id: str, ids: str, what: str) -> bytes:
 
 async def _decode(request: Request) -> Response:
     body = await _body(request, MOST * 256 * 4)
-    return TOO_MUCH if body is None else await _answer(decoded, request.path_params["run"], body)
+    return TOO_MUCH if body is None else await _answer(request, decoded, request.path_params["run"], body)
 
 
 async def _translate(request: Request) -> Response:
     body, direction = await _body(request, LARGEST**2), request.query_params.get("direction", "forward")
-    return TOO_MUCH if body is None else await _answer(translated, request.path_params["run"], body, direction)
+    return TOO_MUCH if body is None else await _answer(request, translated, request.path_params["run"], body, direction)
 
 
 async def _body(request: Request, most: int) -> bytes | None:
@@ -100,18 +104,34 @@ async def _body(request: Request, most: int) -> bytes | None:
 
 async def _images(request: Request) -> Response:
     asked = request.query_params
-    return await _answer(pictured, request.path_params["run"], asked.get("ids", ""), asked.get("what", "original"))
+    return await _answer(
+        request, pictured, request.path_params["run"], asked.get("ids", ""), asked.get("what", "original")
+    )
 
 
-async def _answer(function, *words) -> Response:  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN002
+async def _answer(request: Request, function, *words) -> Response:  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN002
     try:
-        return Response(await run_in_threadpool(function, *words), media_type="application/octet-stream")
+        found = await run_in_threadpool(_in_space_of, request, function, *words)
+        return Response(found, media_type="application/octet-stream")
     except UserError as error:
         return PlainTextResponse(str(error), 400)
 
 
+def _in_space_of(request: Request, function: Callable[..., bytes], *words: object) -> bytes:
+    """Done for the visitor whom the request's path names. Raises UserError where there is no such space."""
+    key = request.path_params.get("space")
+    if demo.on() and not (key and demo.enter(key)):
+        raise UserError("There is no such space, or it has expired: reload the page.")
+    with in_space(key):
+        return function(*words)
+
+
 ROUTES = [
-    Route("/api/decode/{run}", _decode, methods=["POST"]),
-    Route("/api/images/{run}", _images),
-    Route("/api/translate/{run}", _translate, methods=["POST"]),
+    Route(f"{space}/api/{what}/{{run}}", answer, methods=methods)
+    for space in ("", "/s/{space}")
+    for what, answer, methods in (
+        ("decode", _decode, ["POST"]),
+        ("images", _images, ["GET"]),
+        ("translate", _translate, ["POST"]),
+    )
 ]

@@ -8,10 +8,12 @@ import streamlit as st
 
 from genmodels import data
 from genmodels.config import UserError
+from genmodels.files import demo, space_now
 from genmodels.runs import Run, by_id
 
 ROOT = Path(__file__).parent.parent
 LONGEST = 300  # letters of a dataset's name
+SPACE = "space"  # in the address and in the session: the key of a visitor's space in a demo
 
 
 def page_file(name: str) -> str:
@@ -19,16 +21,22 @@ def page_file(name: str) -> str:
     return str(ROOT / "pages" / f"{name}.py")
 
 
-def go(page: str, **query: str) -> NoReturn:
+def go(page: str, /, **query: str) -> NoReturn:
     """Open another page, with this in its address."""
-    st.switch_page(page_file(page), query_params=query)
+    st.switch_page(page_file(page), query_params=here(**query))
+
+
+def here(**query: str) -> dict[str, str]:
+    """What an address of this app has behind its question mark: this, and in a demo the visitor's key."""
+    return query | ({SPACE: str(space_now())} if demo() else {})
 
 
 def data_changed(**query: str) -> NoReturn:
     """Open the Data page after a set came or went: another one of its name may have been looked at."""
     from genmodels import opening
 
-    st.cache_data.clear()
+    if not demo():  # where names are never used again
+        st.cache_data.clear()
     opening.forget_all()
     go("data", **query)
 
@@ -70,7 +78,7 @@ def _without_path(name: str) -> bool:
 def refuse(error: UserError) -> NoReturn:
     """End the page with the sentence and a link to the gallery."""
     st.error(plain(str(error)))
-    st.page_link(page_file("gallery"), label="Go to the gallery", icon=":material/grid_view:")
+    st.page_link(page_file("gallery"), label="Go to the gallery", icon=":material/grid_view:", query_params=here())
     st.stop()
 
 

@@ -1,10 +1,16 @@
 """What the server does beside answering: import torch and have a worker ready before either is asked for, and collect
-garbage between reruns."""
+garbage between reruns; in a demo, call the next in line and remove what has expired."""
 
+import ctypes
 import gc
+import logging
+import sys
 import threading
+import time
 
 AGAIN = 30.0  # seconds
+CALL = 0.5  # seconds between two looks at the line of a demo
+ARENAS = -8  # M_ARENA_MAX of mallopt(3)
 
 
 def start() -> None:
@@ -14,7 +20,7 @@ def start() -> None:
 
 def _keep_warm() -> None:
     """The first page paints while this imports; then a collection walks over our objects only, not over torch's."""
-    from genmodels import jobs
+    from genmodels import demo, jobs
     from genmodels.families import FAMILIES
 
     for family in FAMILIES.values():
@@ -22,6 +28,38 @@ def _keep_warm() -> None:
     gc.collect()
     gc.freeze()
     jobs.stand_by()
-    while not threading.Event().wait(AGAIN):
-        gc.collect()
-        jobs.stand_by()  # the last one may have got its run
+    if demo.on():
+        _make_room_for_many()
+    told = time.monotonic()
+    while not threading.Event().wait(CALL if demo.on() else AGAIN):
+        try:
+            jobs.call_next()
+            if time.monotonic() - told >= AGAIN:
+                told = time.monotonic()
+                _tidy()
+        except Exception:  # the next time may be better, and without one nobody's run would ever start
+            logging.getLogger(__name__).exception("The server could not tidy up")
+
+
+def _make_room_for_many() -> None:
+    """Visitors and a training share the processors: each takes one thread, and nobody waits for imports."""
+    import torch
+    import torch._dynamo  # two seconds, which the first optimiser takes otherwise
+    from threadpoolctl import threadpool_limits
+
+    torch.set_num_threads(1)
+    threadpool_limits(1, "blas")
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(ARENAS, 2)  # else memory is kept for each of many threads that come and go
+    gc.collect()
+    gc.freeze()
+
+
+def _tidy() -> None:
+    from genmodels import hosting, jobs
+
+    gc.collect()
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)  # what was freed goes back to the system
+    jobs.stand_by()  # the last one may have got its run
+    hosting.sweep()

@@ -46,7 +46,7 @@ class Config(BaseModel):
     @classmethod
     def _sentence(cls, error: ValidationError) -> str:
         first = error.errors(include_url=False)[0]
-        name = str(first["loc"][0]) if first["loc"] else "the settings"
+        name = str(first["loc"][0])[:60] if first["loc"] else "the settings"
         if first["type"] == "extra_forbidden":
             near = difflib.get_close_matches(name, cls.model_fields, n=1)
             hint = f"did you mean '{near[0]}'?" if near else "there is: " + ", ".join(cls.model_fields) + "."
@@ -54,7 +54,7 @@ class Config(BaseModel):
         given, field = first["input"], cls.model_fields.get(name)
         if len(first["loc"]) == 1 and field and field.annotation in (int, float) and first["type"] != "missing":
             return f"{name} must be {_wanted(field)}, not {_said(given)}."
-        return f"Knob '{name}' cannot be {given!r}: {first['msg'][0].lower() + first['msg'][1:]}."
+        return f"Knob '{name}' cannot be {_short(given)}: {first['msg'][0].lower() + first['msg'][1:]}."
 
 
 def _wanted(field: FieldInfo) -> str:
@@ -69,7 +69,18 @@ def _wanted(field: FieldInfo) -> str:
 
 def _said(value: object) -> str:
     """1,000,000,000 rather than 1000000000.0; what is no number as it was given."""
-    return f"{value:,.12g}" if isinstance(value, int | float) and not isinstance(value, bool) else repr(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300:
+        return f"{value:,.12g}"
+    return _short(value)
+
+
+def _short(value: object) -> str:
+    """As Python writes it, or how that begins."""
+    try:
+        words = repr(value)
+    except ValueError:  # a whole number of thousands of digits
+        words = "that"
+    return words if len(words) <= 60 else f"{words[:60]}…"
 
 
 class Schedule(Config):
@@ -94,3 +105,14 @@ class Schedule(Config):
     log_every: int = knob(
         0, 0, 1_000_000, help="Steps between two points of the curves; 0: a few a second.", unit="steps", advanced=True
     )
+
+    def steps(self, count: int) -> int | None:
+        """Updates in the budget over `count` images, or None where the budget is time."""
+        if self.unit == "minutes":
+            return None
+        return max(1, round(self.budget * (steps_per_epoch(count, self.batch_size) if self.unit == "epochs" else 1)))
+
+
+def steps_per_epoch(count: int, batch_size: int) -> int:
+    """Whole batches in one pass; a dataset smaller than a batch is one batch."""
+    return max(1, count // batch_size)

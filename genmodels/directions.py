@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from genmodels.config import UserError
-from genmodels.files import disk_errors, home, read_json, write_json
+from genmodels.files import SHIPPED, disk_errors, home, read_json, write_json
 from genmodels.runs import Run, RunConfig
 
 FILE = "directions.json"
@@ -19,7 +19,7 @@ _one_at_a_time = threading.Lock()  # one visitor's direction must not overwrite 
 
 def place(run: Run) -> Path:
     """The file: in the run's folder, or in the home for a run that came with the package, which stays as it is."""
-    return (home() / "shipped" / run.id if run.shipped else run.path) / FILE
+    return (home() / SHIPPED / run.id if run.shipped else run.path) / FILE
 
 
 def directions_of(run: Run) -> dict[str, np.ndarray]:

@@ -16,6 +16,7 @@ from typing import Any
 from genmodels import jobs, steering
 from genmodels.config import Schedule, UserError
 from genmodels.families import FAMILIES, family
+from genmodels.files import space_now
 from genmodels.runs import Run, RunConfig, Status, all_runs, by_id, create, shipped_runs
 
 MOST = 8  # members
@@ -60,6 +61,7 @@ def plan(base: RunConfig, betas: Sequence[float], budget: Schedule, parent: str 
 
 def start(members: Sequence[RunConfig]) -> list[Run]:
     """Make and queue every member, or none. Raises UserError."""
+    jobs.check_active(space_now(), len(members))
     made: list[Run] = []
     started = 0
     try:

@@ -9,7 +9,7 @@ import time
 import zipfile
 import zlib
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired
@@ -19,10 +19,11 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, with_config
 from typing_extensions import TypedDict  # that of typing is enough from Python 3.12
 
+from genmodels import data, demo
 from genmodels.config import Config, Schedule, UserError
 from genmodels.data.selection import Selection
 from genmodels.families import build, family
-from genmodels.files import disk_errors, home, read_json, write_atomically, write_json
+from genmodels.files import disk_errors, home, read_json, read_json_lines, remembered, write_atomically, write_json
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,8 +32,13 @@ Wish = Literal["run", "pause", "stop"]
 Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 ID = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
 ZOO = Path(__file__).parent / "zoo"  # runs that come with the package
+# Of these, what a page opens on unasked.
+FIRST = ("conditional-gan-mnist", "vae-mnist", "pix2pix-edges-mnist", "diffusion-mnist")
 STARTING = 20.0  # seconds a worker may take until it holds its lock
+WAITING = "waiting"  # what a queued run of a demo is doing: it gets a worker when it is called
 MOST_CLASSES = 1000
+MOST_REMEMBERED = 2**20  # bytes of curves, which in memory are six times as many
+_version = lru_cache(version)  # to look it up takes milliseconds
 
 
 class RunConfig(Config):
@@ -49,7 +55,7 @@ class RunConfig(Config):
     shape: tuple[int, int, int]
     classes: tuple[str, ...] = ()
     created: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))
-    versions: dict[str, str] = Field(default_factory=lambda: {name: version(name) for name in ("torch", "numpy")})
+    versions: dict[str, str] = Field(default_factory=lambda: {name: _version(name) for name in ("torch", "numpy")})
     parent: str | None = None  # the run this one is a changed copy of
     experiment: str | None = Field(default=None, pattern="^[0-9a-f]{8}$")  # those started together
 
@@ -64,6 +70,10 @@ class RunConfig(Config):
         """The family's own Config, checked. Raises UserError."""
         return family(self.family).Config.of(self.knobs)
 
+    def images(self) -> int:
+        """How many it learns from. Raises UserError."""
+        return data.load(self.dataset, self.size, self.channels, self.seed).sizes[0]
+
     def build(self) -> "nn.Module":
         """The model with its initial weights. Raises UserError."""
         return build(self.family, self.model_config_of_family(), self.shape, len(self.classes), self.seed)
@@ -75,7 +85,7 @@ class Status(BaseModel):
     model_config = ConfigDict(allow_inf_nan=False)
     state: Literal["queued", "running", "paused", "stopped", "finished", "failed"] = "queued"
     doing: str = ""
-    step: int = 0
+    step: int = Field(default=0, ge=0, le=10**12)
     epoch: float = 0.0
     seconds: float = 0.0
     share: float = 0.0
@@ -83,6 +93,7 @@ class Status(BaseModel):
     device: str = ""
     pid: int | None = None
     heartbeat: float = Field(default_factory=time.time)
+    since: float | None = None  # when a worker was asked for, by the machine's own clock, which nobody sets
     error: str | None = None
 
     @property
@@ -129,9 +140,7 @@ class Run:
     @cached_property
     def config(self) -> RunConfig:
         try:
-            config = RunConfig.model_validate(read_json(self.path / "config.json"))
-            family(config.family)  # refuses one that only a newer version has
-            return config
+            return remembered(self.path / "config.json", _config)
         except FileNotFoundError:
             raise UserError(f"The run {self.id} has no config.json: it is not a run, or it was deleted.") from None
         except ValidationError as error:
@@ -143,9 +152,11 @@ class Run:
         from safetensors import SafetensorError
         from safetensors.torch import load_file
 
+        from genmodels.nn import completed
+
         model = self.config.build()
         try:
-            model.load_state_dict(load_file(self.path / "weights.safetensors"))
+            model.load_state_dict(completed(load_file(self.path / "weights.safetensors"), model))
         except FileNotFoundError:
             raise UserError(f"The run {self.id} has no weights yet: wait for its first checkpoint.") from None
         except (SafetensorError, RuntimeError):
@@ -163,7 +174,9 @@ class Run:
     def status(self) -> Status:
         """Where it stands, never 'running' when its worker is gone. A damaged file reads as failed."""
         status = self._written_status()
-        if not status.active or (status.pid is None and abs(time.time() - status.heartbeat) < STARTING):
+        asked = time.time() - status.heartbeat if status.since is None else time.monotonic() - status.since
+        fresh = abs(asked) < STARTING
+        if not status.active or (status.pid is None and (fresh or status.doing == WAITING)):
             return status
         try:
             with self.lock().acquire(blocking=False):
@@ -192,7 +205,7 @@ class Run:
             status = status.model_copy(update={"state": "stopped", "doing": ""})
         else:
             words = "The training process ended unexpectedly; resume goes on from the last checkpoint."
-            lines = self.last_words()
+            lines = "" if demo.on() else self.last_words()  # which tell strangers of the server
             error = f"{words} Its last lines: {lines}" if lines else words
             status = status.model_copy(update={"state": "failed", "doing": "", "error": error})
         return status
@@ -240,17 +253,11 @@ class Run:
 
     def metrics(self) -> list[dict[str, Any]]:
         """The points of the curves. A last line that is still being written, or was cut off, is left out."""
-        path = self.path / "metrics.jsonl"
-        lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
-        points = []
-        for line in lines:
-            try:
-                point = json.loads(line)
-            except ValueError:  # not JSON, or not even text
-                continue
-            if is_point(point):
-                points.append(point)
-        return points
+        try:
+            found = remembered(self.path / "metrics.jsonl", read_json_lines, MOST_REMEMBERED)
+            return [each for each in found if is_point(each)]
+        except FileNotFoundError:
+            return []
 
     def newest_point(self) -> dict[str, Any] | None:
         """The last point of the curves, read from the end of the file."""
@@ -324,6 +331,12 @@ class Run:
             pass  # somebody else deleted it
 
 
+def _config(path: Path) -> RunConfig:
+    config = RunConfig.model_validate(read_json(path))
+    family(config.family)  # refuses one that only a newer version has
+    return config
+
+
 def is_point(value: Any) -> bool:
     """Whether a line of metrics.jsonl is a point of the curves."""
     return isinstance(value, dict) and isinstance(value.get("step"), int) and isinstance(value.get("train"), dict)
@@ -359,15 +372,18 @@ def all_runs() -> list[Run]:
 
 
 def shipped_runs() -> list[Run]:
-    """The runs that come with the package."""
-    return [Run(path.parent) for path in sorted(ZOO.glob("*/config.json"))]
+    """The runs that come with the package, those that a page opens on unasked first."""
+    names = sorted(path.parent.name for path in ZOO.glob("*/config.json"))
+    return [Run(ZOO / name) for name in dict.fromkeys([*(each for each in FIRST if each in names), *names])]
 
 
 def create(config: RunConfig, path: Path | None = None) -> Run:
     """Make the folder of a new run, whole or not at all. Raises UserError for settings that cannot be trained."""
+    if demo.on():
+        demo.check_run(config, all_runs())
     config.build()  # refuses what its family cannot train, before anything is written
     dataset = re.sub(r"[^a-z0-9]+", "-", config.dataset.lower()).strip("-")[-30:].strip("-")
-    path = path or runs_folder() / f"{config.family}-{dataset}-{secrets.token_hex(4)}"
+    path = path or runs_folder() / f"{config.family}-{dataset}-{secrets.token_hex(6 if demo.on() else 4)}"
     if path.exists():
         raise UserError(f"There is already something at {path}: choose another folder for the run.")
     with disk_errors("the run"):

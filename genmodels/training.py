@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from genmodels.config import Schedule, UserError
+from genmodels.config import steps_per_epoch as steps_per_epoch
 from genmodels.data.dataset import Dataset, Part
 from genmodels.families.contract import Batch, Update
 from genmodels.nn import set_bfloat16
@@ -159,17 +160,9 @@ def scaled(images: Tensor) -> Tensor:
     return images.float().div_(255).contiguous(memory_format=torch.channels_last)
 
 
-def steps_per_epoch(count: int, batch_size: int) -> int:
-    """Whole batches in one pass; a dataset smaller than a batch is one batch."""
-    return max(1, count // batch_size)
-
-
 def total_steps(schedule: Schedule, count: int) -> int | None:
     """Updates in the budget, or None where the budget is time."""
-    if schedule.unit == "minutes":
-        return None
-    per_unit = steps_per_epoch(count, schedule.batch_size) if schedule.unit == "epochs" else 1
-    return max(1, round(schedule.budget * per_unit))
+    return schedule.steps(count)
 
 
 def share_done(schedule: Schedule, count: int, step: int, seconds: float) -> float:

@@ -17,8 +17,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from genmodels import demo
 from genmodels.config import UserError
-from genmodels.files import home
+from genmodels.files import in_space, shared_home, space_of
 from genmodels.runs import Run, Status, all_runs, runs_folder
 
 LOG_EVERY = 5.0  # seconds between two lines of the log
@@ -26,26 +27,37 @@ POLL = 0.1  # seconds between two looks at what the person wants
 
 
 def slots() -> int:
-    """How many runs train at once: GENMODELS_SLOTS, or one for each four processor cores."""
+    """How many runs train at once: GENMODELS_SLOTS, or one for each four processor cores, or one in a demo."""
     wish = os.environ.get("GENMODELS_SLOTS", "")
-    return int(wish) if wish.isdecimal() and int(wish) else max(1, (os.cpu_count() or 1) // 4)
+    return int(wish) if wish.isdecimal() and int(wish) else 1 if demo.on() else max(1, (os.cpu_count() or 1) // 4)
 
 
 def queue() -> list[Run]:
     """The runs that wait, first come first."""
-    waiting = [(status.heartbeat, run) for run in all_runs() if (status := run.status()).state == "queued"]
-    return [run for _, run in sorted(waiting, key=lambda pair: (pair[0], pair[1].id))]
+    return [run for _, _, run in _tickets()]
+
+
+def ticket() -> float:
+    """The heartbeat of a run that joins the queue now: behind all who wait, however the clock was set meanwhile."""
+    return max([time.time(), *(joined + 1e-3 for joined, _, _ in _tickets())])
+
+
+def _tickets() -> list[tuple[float, str, Run]]:
+    waiting = [(status.heartbeat, run.id, run) for run in all_runs() if (status := run.status()).state == "queued"]
+    return sorted(waiting, key=lambda each: each[:2])
 
 
 def is_next(run: Run) -> bool:
-    """Whether nobody in the home's queue came before; a run kept elsewhere does not queue."""
+    """Whether nobody in the home's queue came before; a run kept elsewhere does not queue, nor one that was called."""
+    if demo.on():
+        return True
     ahead = queue()
     return run.path.parent != runs_folder() or not ahead or ahead[0].id == run.id
 
 
 def try_slot() -> FileLock | None:
     """A free training slot of this home, held until it is released or the process ends."""
-    folder = home() / "slots"
+    folder = shared_home() / "slots"
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(slots()):
         lock = FileLock(folder / f"{number}.lock", is_singleton=False)
@@ -58,7 +70,7 @@ def try_slot() -> FileLock | None:
 def wait_for_slot(run: Run) -> FileLock | None:
     """Queue until it is this run's turn. None if it was stopped first."""
     # The time of joining the queue stays as the heartbeat: it is the ticket.
-    joined = run.status().heartbeat if run.status().state == "queued" else time.time()
+    joined = run.status().heartbeat if run.status().state == "queued" else ticket()
     _write(run, at_last_point(run, state="queued", heartbeat=joined, pid=os.getpid()))
     while run.wish != "stop":
         if slot := try_slot():
@@ -72,7 +84,7 @@ def wait_for_slot(run: Run) -> FileLock | None:
 
 def at_last_point(run: Run, **changes: Any) -> Status:
     """Where the run had come to, without its last worker and error; `changes` on top."""
-    fresh = {"pid": None, "error": None, "doing": "", "heartbeat": time.time()}
+    fresh = {"pid": None, "error": None, "doing": "", "heartbeat": time.time(), "since": time.monotonic()}
     return run.status().model_copy(update=fresh | changes)
 
 
@@ -95,20 +107,28 @@ def train_in_slot(run: Run) -> Generator[Status, None, bool]:
     # Imported once it is this run's turn: a queue of waiting processes need not hold torch in memory.
     from genmodels.session import Session
 
-    session, wish = Session(run, slots()), "run"
+    session, wish, over = Session(run, slots()), "run", ""
+    looked = time.monotonic()
     for status in session.train():
         yield _write(run, status)
-        if (wish := run.wish) != "run":
+        over = demo.used_up(status.step, status.seconds)
+        if (wish := run.wish) != "run" or over:
             break
-    if session.status().share >= 1:
+        if demo.on() and time.monotonic() - looked > LOG_EVERY:
+            demo.room()
+            looked = time.monotonic()
+    whole = session.status().share >= 1
+    if over and not whole:
+        session.checkpoint()
+    if over or whole:
         _write(run, session.status(state="running", doing="evaluating"))
         session.summarize()
-        yield _write(run, session.status(state="finished"))
+        yield _write(run, session.status(state="finished", doing="" if whole else over))
         return False
     session.checkpoint()
-    if wish == "pause":
-        yield _write(run, session.status(state="paused"))
-        return True
+    if wish == "pause":  # in a demo nobody keeps a process, and its memory, while doing nothing
+        yield _write(run, session.status(state="stopped" if demo.on() else "paused"))
+        return not demo.on()
     yield _write(run, session.status(state="stopped"))
     session.summarize()
     return False
@@ -146,6 +166,21 @@ def run_to_end(run: Run) -> Iterator[Status]:
         except UserError as error:
             fail(run, str(error))
             raise
+        except (MemoryError, RuntimeError) as error:  # torch has no kind of its own for it on a processor
+            if not isinstance(error, MemoryError) and "allocate memory" not in str(error):
+                raise
+            words = "There is not enough memory for this: choose smaller batches, smaller images or a smaller model."
+            fail(run, words)
+            raise UserError(words) from None
+
+
+def bound_memory() -> None:
+    """In a demo the process gets no more than its share: else one large model would end everybody's server."""
+    if demo.on():
+        import resource  # not on every system
+
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (demo.quotas().memory * demo.MB, most))
 
 
 def told() -> Path | None:
@@ -162,9 +197,24 @@ def told() -> Path | None:
     return Path(path)
 
 
-def main(path: Path | None) -> int:
+def follow(run: Run) -> None:
+    """Train, and say now and then how it goes: what is left to read when the process is killed. Raises UserError."""
+    said = -LOG_EVERY
+    for status in run_to_end(run):
+        if time.monotonic() - said > LOG_EVERY:
+            said = time.monotonic()
+            print(f"{status.state} {status.doing}, step {status.step:,}, {status.images_per_second:,.0f} images/s")
+
+
+def step_back() -> None:
+    """A process beside the server: the page that watches answers first."""
     if hasattr(os, "nice"):
-        os.nice(10)  # the page that watches answers first
+        os.nice(10)
+    bound_memory()
+
+
+def main(path: Path | None) -> int:
+    step_back()
     path = path or told()
     if path is None:
         return 0
@@ -175,11 +225,8 @@ def main(path: Path | None) -> int:
 
     signal.signal(signal.SIGTERM, stop)
     try:
-        said = -LOG_EVERY
-        for status in run_to_end(run):
-            if time.monotonic() - said > LOG_EVERY:  # what is left to read when the process is killed
-                said = time.monotonic()
-                print(f"{status.state} {status.doing}, step {status.step:,}, {status.images_per_second:,.0f} images/s")
+        with in_space(space_of(run.path)):
+            follow(run)
     except UserError as error:
         print(error, file=sys.stderr)
         return 1

@@ -3,10 +3,10 @@
 import streamlit as st
 
 from app import controls, doctor, panels, plan, settings, state, steering
-from genmodels import jobs
+from genmodels import demo
 from genmodels.config import Schedule, UserError
 from genmodels.families import FAMILIES
-from genmodels.runs import RunConfig, create
+from genmodels.runs import RunConfig
 
 if run := state.run_in_address():
     try:
@@ -54,6 +54,7 @@ try:
         schedule=schedule, shape=facts.shape, classes=facts.classes, parent=like.id if like else None,
         selection=settings.selection_for(old, dataset, seed),
     )  # fmt: skip
+    problems += demo.refusals(config, facts.sizes[0])
     layers = plan.layers(config)
     with ready.container(border=True):
         st.markdown(f"**{panels.heading(config)}**")
@@ -64,10 +65,7 @@ try:
         for problem in problems:
             st.error(problem)
         if pressed and not problems:
-            new = create(config)
-            steering.follow(new, turns)
-            jobs.start(new)
-            state.go("train", run=new.id)
+            plan.begin(config, turns)
         st.write(f"**{sum(layer.parameters for layer in layers):,}** parameters.")
         told = st.empty()
     with ready.expander("Its layers"):

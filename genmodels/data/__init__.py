@@ -4,9 +4,11 @@ Nothing here imports torch, torchvision or scikit-learn before it needs them, an
 """
 
 import difflib
+from functools import partial
 
 import numpy as np
 
+from genmodels import demo
 from genmodels.config import UserError
 from genmodels.data import aligned, cache, folders, pairs
 from genmodels.data.builtin import DIGITS, OBJECTS, PEOPLE, Cifar10, Olivetti, open_digits
@@ -101,7 +103,7 @@ def title(name: str) -> str:
         return pairs.RECIPES[head].title.format(title(rest))
     if head == "domains":
         return " and ".join(map(title, pairs.parted(rest, DATASETS)))
-    last = rest.split("/")[-1] if rest.startswith(("/", "~")) else rest
+    last = rest.split("/")[-1] if rest.startswith(("/", "~")) else folders.without_mark(rest)
     return f"{last} ({'right to left' if head == 'pairs-back' else 'pairs'})" if head in aligned.HEADS else last
 
 
@@ -120,9 +122,19 @@ def is_present(name: str) -> bool:
 def download(name: str, report: Report = _silent) -> None:
     """Fetch a dataset from the network into data_home(), also over a damaged copy.
 
-    Raises a UserError when there is no network, no room, or nothing to fetch from.
+    Raises a UserError when there is no network, no room, or nothing to fetch from; or when a demo has no room for it.
     """
+    if may_not := refused(name):
+        raise UserError(may_not)
     entry(name).store.download(report)
+
+
+def refused(name: str) -> str | None:
+    """Why a demo does not fetch this dataset, None where it may be fetched."""
+    known = entry(name)
+    if demo.on() and (known.megabytes or 0) > demo.quotas().download:
+        return f"{known.title} is too large to be fetched for this demo: choose another dataset."
+    return None
 
 
 def load(
@@ -144,17 +156,17 @@ def load(
         )
     recipe, form, report = pairs.recipe(name, channels), f"{size}x{channels}", report or _silent
     (base,) = bases(name)
-    key = _key(base, known)
+    key, affordable = _key(base, known), partial(_affordable, known, channels * size**2)
 
     def open_source() -> Source:
         if not known.store.present():
             raise UserError(_absent(base, known))
-        return known.store.open(size, channels)
+        return affordable(known.store.open(size, channels))
 
     found, made = cache.prepared(f"{key}-{form}", open_source, report), None
     if recipe:  # in the order of what it is made of: both are split alike
         head = name.partition(":")[0]
-        made = cache.prepared(f"{key}-{head}-{form}", lambda: pairs.changed(found, recipe), report).images
+        made = cache.prepared(f"{key}-{head}-{form}", lambda: affordable(pairs.changed(found, recipe)), report).images
     sizes, order = split(len(found.images), found.official, seed)
     moved = np.flatnonzero(order != np.arange(len(order)))
     for array in (found.images, found.labels, found.factors, made):
@@ -164,6 +176,12 @@ def load(
     if isinstance(known.store, aligned.Aligned):
         return known.store.parted(dataset)
     return dataset if made is None else pairs.with_sources(dataset, made, pairing(name))
+
+
+def _affordable(known: Entry, each: int, source: Source) -> Source:
+    """The source, of so many bytes an image. Raises UserError where a demo has no room."""
+    own, both = isinstance(known.store, folders.Folder), isinstance(known.store, aligned.Aligned)
+    return demo.affordable(source, each * (2 if both else 1), partial(cache.forget, cache.OWN) if own else None)
 
 
 def _key(base: str, known: Entry) -> str:

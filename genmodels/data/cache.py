@@ -1,8 +1,10 @@
 """Prepared datasets on disk: built once for each size and number of channels, read in a fraction of a second.
 
-home()/cache/<key>/ holds images.npy, labels.npy, factors.npy and info.json; it appears whole or not at all.
+cache/<key>/ holds images.npy, labels.npy, factors.npy and info.json; it appears whole or not at all. Of own images it
+lies in the home, which in a demo is the visitor's space; of registered datasets in the shared home.
 """
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable
@@ -14,8 +16,10 @@ from filelock import FileLock
 
 from genmodels.config import UserError
 from genmodels.data.dataset import Report, Source
-from genmodels.files import disk_errors, home, read_json, write_json
+from genmodels.files import demo, disk_errors, home, read_json, shared_home, write_json
 
+INFO = "info.json"
+OWN = "folder-"  # what the keys of own images begin with
 LARGE = 256 * 2**20  # bytes; images above this are memory-mapped instead of read
 FORMAT = 1  # raise it when a loader gives other pixels than before
 
@@ -33,7 +37,7 @@ class Prepared(NamedTuple):
 
 def folder_of(key: str) -> Path:
     """Where the cache named `key` lies."""
-    return home() / "cache" / f"{key}-{FORMAT}"
+    return (home() if key.startswith(OWN) else shared_home()) / "cache" / f"{key}-{FORMAT}"
 
 
 def prepared(key: str, open_source: Callable[[], Source], report: Report) -> Prepared:
@@ -45,29 +49,48 @@ def prepared(key: str, open_source: Callable[[], Source], report: Report) -> Pre
     report(0.0, "Preparing the images")
     with disk_errors("the prepared dataset"):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        # One process builds, any other waits here and then reads what was built.
-        with FileLock(folder.with_name(f".{folder.name}.lock")):
+        # One process builds, any other waits here and then reads what was built. In a space there is one at a time, so
+        # that each finds the room that the one before has left.
+        name = OWN if demo() and key.startswith(OWN) else folder.name
+        with FileLock(folder.with_name(f".{name}.lock")):
             found = _read(folder)
             if found is None:
                 _build(folder, open_source(), report)
                 found = _read(folder)
     if found is None:
-        raise UserError(f"The prepared dataset in {folder} could not be read back: check that disk and try again.")
+        place = "" if demo() else f" in {folder}"
+        raise UserError(f"The prepared dataset{place} could not be read back: check that disk and try again.")
     return found
 
 
 def forget(prefix: str, keep: str = "") -> None:
-    """Remove the caches whose keys begin with `prefix`, but not with `keep`. A process that reads one may go on."""
+    """Remove the caches of own images whose keys begin with `prefix`, but not with `keep`. Who reads one may go on."""
     for folder in (home() / "cache").glob(f"{prefix}*"):
         if not keep or not folder.name.startswith(keep):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def trim(most: int) -> None:
+    """Remove those shared caches that were not read for longest, until no more than `most` bytes are left."""
+    found = []
+    for folder in (shared_home() / "cache").glob("[!.]*"):
+        with contextlib.suppress(OSError):
+            size = sum(each.stat().st_size for each in folder.iterdir())
+            found.append(((folder / INFO).stat().st_mtime, size, folder))
+    for _, size, folder in sorted(found, reverse=True):
+        most -= size
+        if most < 0:
             shutil.rmtree(folder, ignore_errors=True)
 
 
 def _read(folder: Path) -> Prepared | None:
     """What is in the folder, or None when it is missing or damaged."""
     try:
-        info = read_json(folder / "info.json")
-        large = (folder / "images.npy").stat().st_size > LARGE
+        info = read_json(folder / INFO)
+        if demo():
+            os.utime(folder / INFO)  # so that `trim` knows what is in use
+        # In a demo all processes and visitors share one copy in memory of what they look at.
+        large = demo() or (folder / "images.npy").stat().st_size > LARGE
         # Copy on write: arrays stay writable, as torch.from_numpy wants, and the file is never changed.
         images = np.load(folder / "images.npy", mmap_mode="c" if large else None)
         labels, factors = np.load(folder / "labels.npy"), np.load(folder / "factors.npy")
@@ -92,7 +115,7 @@ def _build(folder: Path, source: Source, report: Report) -> None:
                 np.save(file, array)
                 _flush(file)
         info = {"shape": shape, "classes": source.classes, "factor_names": source.factor_names}
-        write_json(part / "info.json", info | {"official": source.official})
+        write_json(part / INFO, info | {"official": source.official})
         shutil.rmtree(folder, ignore_errors=True)
         os.rename(part, folder)
     except BaseException:

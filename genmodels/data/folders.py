@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from genmodels.config import UserError
+from genmodels.data import cache
 from genmodels.data.dataset import Block, Entry, Report, Source
 from genmodels.data.pictures import UnreadableError, decode, fit, in_blocks
-from genmodels.files import home
+from genmodels.files import demo, home
 
 PREFIX = "folder:"
 ENDINGS = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".gif", ".webp")
@@ -51,6 +53,21 @@ def own_home() -> Path:
     return home() / "own"
 
 
+def mark() -> str:
+    """What ends the name of a kept dataset in a demo: caches go by names, so no visitor may know another's."""
+    return f"-{secrets.token_hex(6)}" if demo() else ""
+
+
+def without_mark(name: str) -> str:
+    """The name, or a class of it, as its owner gave it."""
+    return re.sub(r"-[0-9a-f]{12}(?=$|/)", "", name) if demo() else name
+
+
+def _shown(path: Path) -> str:
+    """A folder as a sentence names it: in a demo without the path, which has the key of the space."""
+    return plain(without_mark(path.name) if demo() else str(path))
+
+
 def path_of(name: str) -> Path:
     """The folder behind 'folder:PATH': an absolute path, a kept dataset or one class of it. UserError without one."""
     given = name.removeprefix(PREFIX).strip()
@@ -60,11 +77,13 @@ def path_of(name: str) -> Path:
         raise UserError(
             f"'{plain(name)}' names no folder: write folder: and an absolute path, or a kept dataset's name."
         )
+    if demo() and not own:
+        raise UserError(f"'{plain(name)}' is a folder of the server, and this demo shows none: upload your images.")
     path = path if path.is_absolute() else own_home() / given
     if not path.exists():
-        raise UserError(f"There is no folder '{plain(str(path))}': check the path, or keep the dataset again.")
+        raise UserError(f"There is no folder '{_shown(path)}': check the path, or keep the dataset again.")
     if not path.is_dir():
-        raise UserError(f"'{plain(str(path))}' is a file, not a folder: give the folder the images are in.")
+        raise UserError(f"'{_shown(path)}' is a file, not a folder: give the folder the images are in.")
     return path
 
 
@@ -77,7 +96,7 @@ def listing(folder: Path) -> list[File]:
         try:
             entries = list(os.scandir(place))
         except OSError:
-            raise UserError(f"The folder '{plain(str(place))}' cannot be read: check its permissions.") from None
+            raise UserError(f"The folder '{_shown(place)}' cannot be read: check its permissions.") from None
         for entry in entries:
             name = prefix + entry.name
             if entry.is_dir(follow_symlinks=False):
@@ -85,7 +104,7 @@ def listing(folder: Path) -> list[File]:
             else:
                 files.append(_file(entry, name))
         if len(files) > MAX_FILES:
-            raise UserError(f"'{plain(str(folder))}' holds more than {MAX_FILES:,} files: choose a smaller folder.")
+            raise UserError(f"'{_shown(folder)}' holds more than {MAX_FILES:,} files: choose a smaller folder.")
     return sorted(files, key=lambda file: file.name)
 
 
@@ -188,7 +207,7 @@ class Folder:
 
     def cache_prefix(self) -> str:
         """What the names of all caches of this folder begin with."""
-        return f"folder-{hashlib.sha256(os.fsencode(self.path)).hexdigest()[:16]}-"
+        return f"{cache.OWN}{hashlib.sha256(os.fsencode(self.path)).hexdigest()[:16]}-"
 
     def open(self, size: int, channels: int) -> Source:
         """UnreadableError pictures are left out; a UserError when fewer than 10 are left."""

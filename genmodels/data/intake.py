@@ -15,6 +15,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
+from genmodels import demo
 from genmodels.config import UserError
 from genmodels.data import aligned, archives, cache, folders
 from genmodels.data.dataset import Report
@@ -276,10 +277,12 @@ def keep(given: Given, intake: Intake, title: str, copies: bool = True, report: 
     """
     if intake.problem:
         raise UserError(intake.problem)
+    _check_quotas(given)
     name, own = slug(title), folders.own_home()
     taken = UserError(f"There is already a dataset '{name}': choose another name, or delete that one first.")
-    if (own / name).exists():
+    if name in (folders.without_mark(each.removeprefix(folders.PREFIX)) for each in own_datasets()):
         raise taken
+    name += folders.mark()
     left_out = set() if copies else {picture.name for group in intake.duplicates for picture in group[1:]}
     everything = {picture.name: number for number, picture in enumerate(intake.pictures)}
     numbers = intake.partners or {name: number for name, number in everything.items() if name not in left_out}
@@ -294,6 +297,15 @@ def keep(given: Given, intake: Intake, title: str, copies: bool = True, report: 
                     raise taken from None
                 raise
     return f"{'pairs:' if intake.partners or intake.side_by_side else folders.PREFIX}{name}"
+
+
+def _check_quotas(given: Given) -> None:
+    """Raises a UserError where a visitor of a demo may not keep this archive too."""
+    if demo.on():
+        size = len(given) if isinstance(given, bytes) else given.seek(0, 2) if not isinstance(given, str | Path) else 0
+        demo.check_upload(size)
+        demo.check_count("datasets", len(own_datasets()))
+        demo.room(size)
 
 
 def _write(found: Layout, numbers: Mapping[str, int], folder: Path, report: Report | None) -> None:
