@@ -6,9 +6,11 @@ navigation and what all pages share. `st.App` names the true first script and ha
 """
 
 import streamlit as st
+from starlette.middleware import Middleware
 
 from app import warm
+from app.limits import Limits
 from app.routes import ROUTES
 
 warm.start()
-app = st.App("app/main.py", routes=ROUTES)
+app = st.App("app/main.py", routes=ROUTES, middleware=[Middleware(Limits)])

@@ -10,11 +10,12 @@ import pytest
 import torch
 from filelock import FileLock
 
-from genmodels import data, runs
+from genmodels import data, demo, jobs, runs
 from genmodels.config import Schedule
 from genmodels.families import FAMILIES
 from genmodels.training import Images
 from genmodels.worker import run_to_end
+from tests.forking import Forked
 
 SMALL: dict[str, dict[str, object]] = {"diffusion": {"width": 8, "steps": 5}}  # where the defaults take long
 
@@ -73,6 +74,38 @@ def new_run() -> Callable[..., runs.Run]:
         )
 
     return make
+
+
+@pytest.fixture
+def as_demo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The app is a hosted demo, open to strangers."""
+    monkeypatch.setenv("GENMODELS_DEMO", "1")
+
+
+@pytest.fixture
+def ada() -> str:
+    """The key of a visitor's space in a demo."""
+    return demo.new_space()
+
+
+@pytest.fixture
+def bob() -> str:
+    """That of another one."""
+    return demo.new_space()
+
+
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The ids of runs that got a worker, in order; the worker here does nothing, and has not ended."""
+    order: list[str] = []
+    monkeypatch.setattr(jobs, "_employ", lambda run: order.append(run.id))
+    return order
+
+
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers are forks of this process, which has torch: as real, and seconds sooner at work."""
+    monkeypatch.setattr(jobs, "_new_worker", Forked)
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,5 @@
 """Knobs turned while a model trains: at the next step, on record, and replayed to the same weights."""
 
-import os
-import signal
-
 import pytest
 import torch
 
@@ -14,8 +11,9 @@ from genmodels.session import Session
 from genmodels.steering import Turn
 from genmodels.worker import run_to_end
 from tests.conftest import data_for
+from tests.forking import at_steps, kill_9
 from tests.test_exchange import files_of, zipped
-from tests.test_worker import in_state, wait_until
+from tests.test_worker import in_state, wait_for_kill, wait_until
 
 SMALL = {"latent_size": 4, "hidden_size": 16, "threads": 1}
 
@@ -87,20 +85,30 @@ def test_a_turn_at_the_first_step_is_the_knob_itself(new_run) -> None:
     assert weights(to_end(one)) == weights(to_end(two))
 
 
-def test_after_kill_9_a_steered_run_is_the_one_that_never_stopped(new_run) -> None:
-    plan = {"budget": 6000, "log_every": 25, **SMALL}
-    killed, least = new_run(**plan), 100
-    jobs.start(killed)
+def test_after_kill_9_a_steered_run_is_the_one_that_never_stopped(forked, new_run, monkeypatch) -> None:
+    plan = {"budget": 400, "log_every": 25, **SMALL}
+    killed = new_run(**plan)
     turns = [{"beta": 8.0}, {"learning_rate": 0.0005}, {"beta": 0.5}]
+    happens = at_steps(monkeypatch)
+
+    def nothing(run: Run) -> None: ...
+
+    def turned(number: int) -> bool:
+        return len(steering.record(killed)) > number
+
+    for number, step in enumerate((110, 210, 310)):  # no worker goes on from here before the turn is asked for
+        happens[step] = lambda run, number=number: wait_until(lambda: steering.asked(run) or turned(number))
+    happens[120] = kill_9  # before any later checkpoint: the record alone knows of the turn
+    jobs.start(killed)
     for number, values in enumerate(turns):
-        wait_until(lambda least=least: killed.status().step >= least)
+        wait_until(lambda number=number: killed.status().step >= 100 * (number + 1))
         steering.turn(killed, values)
-        wait_until(lambda number=number: len(steering.record(killed)) == number + 1)
-        if number != 1:  # before any later checkpoint: the record alone knows of the turn
-            os.kill(killed.status().pid, signal.SIGKILL)
-            wait_until(in_state(killed, "failed"), 5)
-            jobs.resume(killed)
-        least = killed.status().step + 100  # farther than a worker had come, however late the kill was
+        wait_until(lambda number=number: turned(number))
+        if number == 1:
+            continue
+        wait_for_kill(killed)
+        happens |= {120: nothing, 320: kill_9 if number == 0 else nothing}
+        jobs.resume(killed)
     wait_until(in_state(killed, "finished"))
     assert [each.values for each in steering.record(killed)] == turns
     whole = new_run(**plan)

@@ -20,6 +20,7 @@ from genmodels.families import vae
 from genmodels.runs import Run, Status
 from genmodels.training import DivergedError
 from genmodels.worker import run_to_end
+from tests.forking import at_steps, kill_9
 
 LONG = {"budget": 1_000_000, "decay": "constant"}
 
@@ -81,7 +82,7 @@ def test_pause_resume_and_stop_whatever_folder_the_app_was_started_from(started,
     assert steps == sorted(set(steps))
 
 
-def test_more_runs_than_slots_wait_in_line(started, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_runs_than_slots_wait_in_line(forked, started, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GENMODELS_SLOTS", "1")
     first = started(**LONG)
     wait_until(trains(first))
@@ -97,7 +98,7 @@ def test_more_runs_than_slots_wait_in_line(started, monkeypatch: pytest.MonkeyPa
     assert first.status().state == "paused"
 
 
-def test_a_killed_worker_shows_as_failed_and_can_be_resumed_and_a_terminated_one_saves(started) -> None:
+def test_a_killed_worker_shows_as_failed_and_can_be_resumed_and_a_terminated_one_saves(forked, started) -> None:
     run = started(**LONG)
     wait_until(trains(run))
     os.kill(run.status().pid, signal.SIGKILL)
@@ -186,25 +187,32 @@ def test_a_spare_ends_with_the_one_who_started_it() -> None:
     wait_until(gone)
 
 
-def test_after_kill_9_a_resumed_run_is_the_one_that_never_stopped(new_run, started) -> None:
-    """Bit for bit on one thread: losses at every point, weights, optimiser, noise."""
-    plan = {"budget": 6000, "log_every": 25, "threads": 1, "latent_size": 4, "hidden_size": 32}
+def wait_for_kill(run: Run) -> None:
+    """That of the worker that was started last."""
+    wait_until(lambda: jobs._workers[-1].poll() == signal.SIGKILL)
+    wait_until(in_state(run, "failed"), 5)
+
+
+def test_after_kill_9_a_resumed_run_is_the_one_that_never_stopped(forked, new_run, started, monkeypatch) -> None:
+    """Bit for bit on one thread: losses at every point, weights, optimiser, noise. Killed at random moments: see
+    tests/test_faults.py."""
+    plan = {"budget": 400, "log_every": 25, "threads": 1, "latent_size": 4, "hidden_size": 32}
     whole = new_run(**plan)
     for _ in run_to_end(whole):
         pass
+    happens = at_steps(monkeypatch)
+    happens[110] = kill_9
     killed = started(**plan)
-    for kept in (False, True):  # only its first step is in the checkpoint, or more
-        least = killed.status().step + 100
-        wait_until(lambda least=least: killed.status().step >= least)
-        if kept:
-            jobs.pause(killed)
-            wait_until(in_state(killed, "paused"))
-            least = killed.status().step + 100
-            jobs.resume(killed)
-            wait_until(lambda least=least: killed.status().step >= least)
-        os.kill(killed.status().pid, signal.SIGKILL)
-        wait_until(in_state(killed, "failed"), 5)
-        jobs.resume(killed)
+    wait_for_kill(killed)
+    assert saved_step(killed) == 1
+    happens |= {110: jobs.pause, 260: kill_9}
+    jobs.resume(killed)
+    wait_until(in_state(killed, "paused"))
+    jobs.resume(killed)
+    wait_for_kill(killed)
+    assert saved_step(killed) >= 110
+    happens.clear()
+    jobs.resume(killed)
     wait_until(in_state(killed, "finished"))
     losses = [[(p["step"], p["train"], p["test"]) for p in run.metrics()] for run in (whole, killed)]
     assert losses[0] == losses[1]
@@ -284,7 +292,7 @@ def test_a_status_of_the_future_is_not_alive_for_ever(new_run) -> None:
     assert run.status().state == "failed"
 
 
-def test_a_run_has_one_worker_and_can_be_deleted_only_when_that_has_written_its_last(started) -> None:
+def test_a_run_has_one_worker_and_can_be_deleted_only_when_that_has_written_its_last(forked, started) -> None:
     run = started(**LONG)
     wait_until(trains(run))
     with pytest.raises(UserError, match="already running"):
@@ -326,11 +334,15 @@ def test_final_figures_of_an_earlier_stop_are_forgotten(new_run) -> None:
             run.ask("stop")
     assert run.summary()
     run.ask("run")
+    half, other = run.path / ".live.npz-x", run.path / ".tsne-9-5-0.npz-x"  # of a killed worker; of the server
+    for each in (half, other):
+        each.touch()
     training = run_to_end(run)
     while next(training).doing != "training":
         pass
     assert run.summary() == {}
     assert run.arrays("latents") == {}
+    assert (half.exists(), other.exists()) == (False, True)
     list(training)
     assert run.summary()
 

@@ -50,6 +50,7 @@ def one_server(servers_home: Path) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENMODELS_HOME", str(servers_home))
         patch.delenv("GENMODELS_SLOTS", raising=False)
+        patch.setenv("STREAMLIT_SERVER_DISCONNECTED_SESSION_TTL", "1")  # who comes back later finds it gone
         with served() as address:
             yield address
 
