@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from app import doctor, panels, pictures, settings, steering
+from app import doctor, panels, pictures, settings, sharing, steering
 from app.controls import attempt
 from app.state import go, plain
-from genmodels import exchange, figures, jobs
+from genmodels import data, demo, figures, hosting, jobs
 from genmodels.config import UserError
 from genmodels.families import FAMILIES
 from genmodels.runs import Run, RunConfig, Status, all_runs, shipped_runs
@@ -85,7 +85,7 @@ def filtered(cards: list[Card]) -> list[Card]:
 def _shown(kind: str, value: str) -> str:
     if kind == "family":
         return FAMILIES[value].title if value in FAMILIES else value
-    return panels.dataset_title(value) if kind == "data" else value
+    return data.title(value) if kind == "data" else value
 
 
 def picked() -> list[str]:
@@ -118,8 +118,8 @@ def draw(card: Card) -> None:
             if not card.run.shipped and st.button("Delete", icon=":material/delete:", key=f"delete-{card.run.id}"):
                 confirm(card.run)
             return
-        pace = 2.0 if card.status.active else None
-        st.fragment(_face, run_every=pace)(card.run, card.config, card.status.state)
+        face = st.fragment(_face, run_every=2.0) if card.status.active else _face  # each fragment costs its page time
+        face(card.run, card.config, card.status.state)
         with st.container(horizontal=True, vertical_alignment="center"):
             if st.button("Open", key=f"open-{card.run.id}"):
                 go("train", run=card.run.id)
@@ -164,20 +164,22 @@ def _picture(run: Run) -> None:
 
 def _menu(card: Card) -> None:
     run = card.run
-    with st.popover(":material/more_horiz:", help="More"):
-        if st.button("Duplicate with changes", key=f"like-{run.id}", icon=":material/content_copy:", type="tertiary"):
+    with st.popover(":material/more_horiz:", help="More"), st.container(gap="small"):
+        if st.button(
+            "Duplicate with changes", key=f"like-{run.id}", icon=":material/content_copy:", type="tertiary",
+            help="A new run that starts from the settings of this one.",
+        ):  # fmt: skip
             go("train", like=run.id)
         if not run.shipped and run.can_resume(card.status):
             st.button(
                 "Resume", key=f"resume-{run.id}", icon=":material/play_arrow:", type="tertiary",
-                on_click=attempt, args=(jobs.resume, run),
+                on_click=attempt, args=(jobs.resume, run), help="It goes on from its last checkpoint.",
             )  # fmt: skip
-        st.download_button(
-            "Download as zip", lambda: exchange.pack(run), f"{run.id}.zip", "application/zip", f"zip-{run.id}",
-            on_click="ignore", icon=":material/download:", type="tertiary",
-        )  # fmt: skip
+        sharing.files(run, card.status)
         panels.links(run)
-        if not run.shipped and st.button("Delete", key=f"delete-{run.id}", icon=":material/delete:", type="tertiary"):
+        if not run.shipped and st.button(
+            "Delete", key=f"delete-{run.id}", icon=":material/delete:", type="tertiary", help="It asks first."
+        ):
             confirm(run)
 
 
@@ -252,24 +254,36 @@ def _untick() -> None:
 
 
 def import_one() -> None:
-    """Bring a run that was downloaded as a zip."""
+    """Bring a run that was downloaded as a zip, or all of a visitor's that were."""
     turn = st.session_state.setdefault("imports", 0)
-    given = st.file_uploader("A run downloaded as zip", "zip", key=f"import-{turn}")
+    most = demo.upload_limit()
+    given = st.file_uploader(
+        "A run downloaded as zip, or everything of yours", "zip", key=f"import-{turn}", max_upload_size=most
+    )
     if given is None:
         return
     try:
-        run = exchange.unpack(given)
+        runs, left_out = hosting.bring(given)
     except UserError as error:
         st.error(plain(str(error)))
         return
     st.session_state["imports"] += 1
-    go("train", run=run.id)
+    if len(runs) == 1 and not left_out:
+        go("train", run=runs[0].id)
+    st.session_state["brought"] = f"{len(runs)} {'run was' if len(runs) == 1 else 'runs were'} imported. {left_out}"
+    go("gallery")
+
+
+def brought() -> None:
+    """What came of an import of several runs, once."""
+    if words := st.session_state.pop("brought", ""):
+        st.info(plain(words.strip()), icon=":material/upload:")
 
 
 def empty() -> None:
     """The first visit."""
     with st.container(border=True, horizontal_alignment="center"):
-        st.subheader("No runs of your own yet", width="content")
+        st.header("No runs of your own yet", width="content")
         st.markdown(
             "Train a first model: it takes one minute and two clicks, and you can watch it learn to draw digits.",
             width="content",

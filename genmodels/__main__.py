@@ -6,7 +6,7 @@ import signal
 import sys
 import textwrap
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (default: a new one in the home)")
 
     copies(commands)
+    files(commands)
     resume = commands.add_parser("resume", help="go on with a stopped run")
     sample = commands.add_parser("sample", help="write new images as one PNG")
     sample.add_argument("--count", type=int, default=64)
@@ -81,6 +82,18 @@ def copies(commands: Any) -> None:
     budget = betas.add_mutually_exclusive_group(required=True)
     for unit in ("steps", "epochs"):
         budget.add_argument(f"--{unit}", type=float, metavar="N")
+
+
+def files(commands: Any) -> None:
+    """The commands that write something of a run for use elsewhere."""
+    onnx = commands.add_parser("onnx", help="write the decoder or the encoder of a run as ONNX")
+    onnx.add_argument("--part", choices=("decoder", "encoder"), default="decoder")
+    reproduce = commands.add_parser("reproduce", help="write the script that trains a run again and compares")
+    explorer = commands.add_parser("explorer", help="write a run as one HTML file to look into, which works offline")
+    explorer.add_argument("--tsne", action="store_true", help="with a map by t-SNE too, which takes some seconds")
+    for command in (onnx, reproduce, explorer):
+        command.add_argument("run", metavar="RUN", help="its id, or the path of its folder")
+        command.add_argument("--out", type=Path, required=True, metavar="FILE")
 
 
 def train(arguments: argparse.Namespace) -> None:
@@ -195,6 +208,22 @@ def sample(arguments: argparse.Namespace) -> None:
     print(f"{arguments.count} samples written to {arguments.out}", file=sys.stderr)
 
 
+def write(arguments: argparse.Namespace) -> None:
+    """What the commands of `files` have in common."""
+    from genmodels import explorer, onnx_export, reproduction, runs
+
+    run = runs.find(arguments.run)
+    make: dict[str, Callable[[], bytes]] = {
+        "onnx": lambda: onnx_export.export(run, arguments.part),
+        "explorer": lambda: explorer.build(run, arguments.tsne),
+        "reproduce": lambda: reproduction.script(run).encode(),
+    }
+    written = make[arguments.command]()
+    with disk_errors(str(arguments.out)):
+        arguments.out.write_bytes(written)
+    print(f"Written to {arguments.out}: {len(written) / 1e6:.2g} MB", file=sys.stderr)
+
+
 def evaluate(arguments: argparse.Namespace) -> None:
     from genmodels import runs
     from genmodels.analysis import metrics
@@ -306,6 +335,9 @@ COMMANDS = {
     "resume": resume,
     "sample": sample,
     "evaluate": evaluate,
+    "onnx": write,
+    "explorer": write,
+    "reproduce": write,
     "runs": list_runs,
     "families": list_families,
     "datasets": list_datasets,

@@ -117,7 +117,7 @@ class Couplings(nn.Sequential):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(N, ...) -> (N, ...), (N,)."""
-        log_det = x.new_zeros(len(x))
+        log_det = x.new_zeros(x.shape[:1])
         for coupling in self:
             x, change = coupling(x)
             log_det = log_det + change
@@ -240,7 +240,7 @@ class MultiScaleFlow(Flow):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z and log |det dz/dx|. (N, C, H, W) -> (N, C H W), (N,)."""
-        done, log_det = [], x.new_zeros(len(x))
+        done, log_det = [], x.new_zeros(x.shape[:1])
         for number, level in enumerate(self.levels, 1):
             x, change = level(F.pixel_unshuffle(x, 2) if self.squeezes else x)
             log_det = log_det + change

@@ -28,6 +28,8 @@ from genmodels.training import Images, Step, some
 
 CHECKPOINT_EVERY = 10.0  # seconds
 LIVE_EVERY = 0.8  # seconds between two live pictures, at least
+# By the worker; other files of the run, such as maps of its codes, are the server's.
+WRITTEN = ("resume.pt", "weights.safetensors", "metrics.jsonl", "status.json", "latents.npz", "live.npz", "[0-9]*.npz")
 SAY_EVERY = 0.25  # seconds between two words with the worker, at most
 POINT_EVERY = 0.25  # seconds between two points of the curves, at least
 SNAPSHOT_RATIO = 1.25  # from one kept snapshot to the next: ten in each decade of steps
@@ -129,6 +131,8 @@ class Session:
         return None
 
     def _resume(self) -> None:
+        for left in (left for name in WRITTEN for left in self.run.path.rglob(f".{name}-*")):
+            left.unlink(missing_ok=True)  # of a worker that was killed while it wrote
         if saved := load_checkpoint(self.run, self.state):
             self.interval, self.seconds_before = saved["interval"], saved["seconds_before"]
             self.pending = [{name: loss.to(self.device) for name, loss in each.items()} for each in saved["pending"]]

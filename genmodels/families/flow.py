@@ -95,7 +95,7 @@ class Model(nn.Module):
     def dequantized(self, x: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
         """h = logit(u) for e ~ N(0, I), and -log q(u | x) in nats. (N, C, H, W) twice -> (N, C, H, W), (N,)."""
         if self.config.dequantization == "uniform":  # u is the share of the normal that lies below e
-            return torch.special.ndtr(e).clamp(1e-6, 1 - 1e-6).logit(), x.new_zeros(len(x))
+            return torch.special.ndtr(e).clamp(1e-6, 1 - 1e-6).logit(), x.new_zeros(x.shape[:1])
         mean, log_sigma = self.noise(x).chunk(2, 1)
         log_sigma = log_sigma.clamp(-5, 2)
         h = mean.clamp(-8, 8) + log_sigma.exp() * e  # bounded, as an early, wild h would end in log 0
