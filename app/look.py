@@ -83,7 +83,7 @@ def name_of(run_id: str) -> str:
     run = state.by_id(run_id)
     if run.shipped:  # its name says what it is
         return f"{run.id} · ready-made"
-    return f"{short(run)} · {panels.heading(run.config)} · {cards.moment(run.config.created)}"
+    return f"{short(run)} · {panels.name_of(run.config)} · {cards.moment(run.config.created)}"
 
 
 def short(run: Run) -> str:

@@ -4,14 +4,14 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import altair as alt
 import numpy as np
 import pandas as pd
 
 # Ten class colours, the same everywhere. Chosen so that the two nearest are as far apart as can be for normal,
-# protanopic, deuteranopic and tritanopic eyes, and each stands out on white and on near-black.
+# protanopic, deuteranopic and tritanopic eyes. On white or on near-black some are faint.
 COLOURS = (
     "#0173b5", "#e0107c", "#bab30d", "#a06bfc", "#5c4d09",
     "#4cb9ed", "#90156f", "#a87213", "#f57e9e", "#5a12d8",
@@ -21,6 +21,10 @@ MARKS = (
     "circle", "square", "triangle-up", "diamond", "cross",
     "triangle-down", "triangle-right", "triangle-left", "arrow", "wedge",
 )  # fmt: skip
+# Those that have a contrast of 3 and more on white and on near-black: lines have no room for an edge.
+STRONG = tuple(COLOURS[i] for i in (0, 1, 7, 3))
+LINES = (*STRONG, *(each for each in COLOURS if each not in STRONG))
+EDGE = "#888888"  # round what may be too faint on either
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [12, 3], [4, 6])  # solid first
 LIMIT = 500  # points a browser draws for one line
 FEW = 25  # points of a line that is short enough to show each of them
@@ -93,7 +97,7 @@ def live_curves(
 ) -> Spec:
     """`loss_curves` for a page that draws them every second: 2 ms instead of 30. level: of probabilities, a line."""
     frames, options = _curve_parts(lines, x_title, log and level is None, cursor, marks, height)
-    return _spec(_curves, frames, options | {"level": level})
+    return spec(_curves, frames, options | {"level": level})
 
 
 def _curve_parts(
@@ -129,29 +133,40 @@ def _curves(
         .encode(
             x=alt.X("x:Q", title=x_title, axis=alt.Axis(format=",~r", tickCount=5), scale=alt.Scale(nice=False)),
             y=alt.Y("y:Q", title=None, scale=y_scale, axis=alt.Axis(format=",.4~r", **ticks)),
-            color=alt.Color("line:N", scale=alt.Scale(domain=names, range=_cycle(COLOURS, names)), legend=legend),
+            color=alt.Color("line:N", scale=alt.Scale(domain=names, range=_cycle(LINES, names)), legend=legend),
             strokeDash=alt.StrokeDash("line:N", scale=alt.Scale(domain=names, range=_cycle(DASHES, names))),
         )
     )
-    rule = alt.Chart(cursor).mark_rule(color="#888888", strokeWidth=2).encode(x="x:Q")
-    turned = alt.Chart(marks).mark_rule(color="#888888", strokeDash=[3, 3]).encode(x="x:Q", tooltip="label:N")
+    rule = alt.Chart(cursor).mark_rule(color=EDGE, strokeWidth=2).encode(x="x:Q")
+    turned = alt.Chart(marks).mark_rule(color=EDGE, strokeDash=[3, 3]).encode(x="x:Q", tooltip="label:N")
     words = (
         alt.Chart(marks)
-        .mark_text(angle=270, align="right", baseline="bottom", dx=-4, dy=-3, color="#888888")
+        .mark_text(angle=270, align="right", baseline="bottom", dx=-4, dy=-3, color=EDGE)
         .encode(x="x:Q", y=alt.value(0), text="words:N")
     )
     even = [] if level is None else [_level(level)]
+    faint = alt.FieldOneOfPredicate("line", names[len(STRONG) :])
+    edge = line.mark_line(strokeWidth=4, clip=True).encode(color=alt.value(EDGE)).transform_filter(faint)
+    even += [edge] if len(names) > len(STRONG) else []
     return alt.layer(*even, line, rule, turned, words, _hover(line, x_title)).properties(height=height)
 
 
 def _level(y: float) -> alt.Chart:
-    return alt.Chart(alt.InlineData([{"y": y}])).mark_rule(strokeDash=[4, 4], color="#888888").encode(y="y:Q")
+    return alt.Chart(alt.InlineData([{"y": y}])).mark_rule(strokeDash=[4, 4], color=EDGE).encode(y="y:Q")
 
 
-def _spec(draw: Callable[..., Any], frames: Mapping[str, pd.DataFrame], options: Mapping[str, Any]) -> Spec:
+def spec(draw: Callable[..., Any], frames: Mapping[str, pd.DataFrame], options: Mapping[str, Any]) -> Spec:
     """A chart as a dictionary. Altair checks each chart against a large schema; of those alike it checks the first."""
-    spec = json.loads(_drawn(draw, tuple(frames), tuple(options.items())))
-    return spec | {"datasets": spec.get("datasets", {}) | dict(frames)}
+    found = json.loads(_drawn(draw, tuple(frames), tuple(options.items())))
+    return found | {"datasets": found.get("datasets", {}) | dict(frames)}
+
+
+def without_legend(chart: Spec) -> Spec:
+    """`live_curves` of one line, which needs no name."""
+    for layer in chart["layer"]:
+        for channel in {"color", "strokeDash"} & set(layer["encoding"]):
+            layer["encoding"][channel]["legend"] = None
+    return chart
 
 
 @lru_cache(maxsize=128)
@@ -223,7 +238,7 @@ def kl_bars(kl: np.ndarray, height: int = 180) -> alt.LayerChart | alt.FacetChar
 
 def live_kl_bars(kl: np.ndarray, height: int = 180) -> Spec:
     """`kl_bars` for a page that draws them every second."""
-    return _spec(_bars, {"kl": _kl_frame(kl)}, {"height": height})
+    return spec(_bars, {"kl": _kl_frame(kl)}, {"height": height})
 
 
 def _kl_frame(kl: np.ndarray) -> pd.DataFrame:
@@ -233,7 +248,7 @@ def _kl_frame(kl: np.ndarray) -> pd.DataFrame:
 
 def _bars(data: Data, *, height: int) -> alt.LayerChart | alt.FacetChart:
     axis = alt.Axis(labelAngle=0, labelOverlap=True, ticks=False)
-    colours = alt.Scale(domain=["active", "hardly used"], range=[COLOURS[0], "#999999"])
+    colours = alt.Scale(domain=["active", "hardly used"], range=[COLOURS[0], EDGE])
     bars = (
         alt.Chart(data)
         .mark_bar()
@@ -267,7 +282,7 @@ def class_counts(
     axis = alt.Axis(labelAngle=0 if max(map(len, names), default=0) < 4 else -45, labelLimit=120, ticks=False)
     bars = (
         alt.Chart(frame)
-        .mark_bar()
+        .mark_bar(stroke=EDGE, strokeWidth=1)
         .encode(
             x=alt.X("class:N", sort=None, title=None, axis=axis),
             y=alt.Y("images:Q", title="images"),
@@ -275,8 +290,18 @@ def class_counts(
             tooltip=[alt.Tooltip("class:N"), alt.Tooltip("images:Q", format=",")],
         )
     )
-    dash = bars.mark_tick(thickness=3, opacity=0.9).encode(y="mark:Q", color=alt.value("#888888"))
+    dash = bars.mark_tick(thickness=3, opacity=0.9).encode(y="mark:Q", color=alt.value(EDGE))
     return alt.layer(bars, *([] if marks is None else [dash])).properties(height=height)
+
+
+def most_and_least(names: Sequence[str], counts: Sequence[int]) -> str:
+    """What `class_counts` shows, in words."""
+    if not len(names):
+        return ""
+    most, least = (pick(range(len(names)), key=counts.__getitem__) for pick in (max, min))
+    if counts[most] == counts[least]:
+        return f"Each class has {counts[most]:,}."
+    return f"Most are of class {names[most]} ({counts[most]:,}), fewest of {names[least]} ({counts[least]:,})."
 
 
 def size_histogram(widths: Sequence[int], heights: Sequence[int], height: int = 220) -> alt.Chart:
@@ -322,79 +347,3 @@ def neighbour_lines(meters: Mapping[str, Any], tour: Any) -> dict[str, Series]:
 def jump_lines(meters: Mapping[str, Any], tour: Any) -> dict[str, Series]:
     """Mean change of a pixel since the frame before, in grey levels, a line for each run."""
     return {name: (np.arange(1, len(tour.legs) + 1), meter.jumps.astype(float)) for name, meter in meters.items()}
-
-
-class Trade(NamedTuple):
-    """Where a model stands between rate and distortion, both nats per image. beta: as text, its name in the plot."""
-
-    beta: str
-    run: str
-    kl: float
-    reconstruction: float
-
-
-def rate_distortion(points: Sequence[Trade], chosen: str, height: int = 330) -> Spec:
-    """KL against reconstruction, each beta written beside its mark; the run clicked on is the selection `picked`.
-
-    On the dashed line -ELBO at beta 1, their sum, is that of the best. A. Alemi et al. (2018), Fixing a broken ELBO,
-    https://arxiv.org/abs/1711.00464, Fig. 1.
-    """
-    frame = pd.DataFrame(points, columns=Trade._fields)
-    frame["negative_elbo"] = frame["kl"] + frame["reconstruction"]
-    frame["words"] = _apart(points)
-    best, x = frame["negative_elbo"].min(), frame["kl"]
-    line = pd.DataFrame({"kl": [x.min(), x.max()], "reconstruction": [best - x.min(), best - x.max()]})
-    return _spec(_trades, {"trades": frame, "best": line}, {"chosen": chosen, "height": height})
-
-
-def _trades(points: Data, best: Data, *, chosen: str, height: int) -> alt.LayerChart | alt.FacetChart:
-    shared: dict[str, Any] = {
-        "scale": alt.Scale(zero=False, nice=False, padding=28), "axis": alt.Axis(format=",.3~r", tickCount=5)
-    }  # fmt: skip
-    x = alt.X("kl:Q", title="rate: KL, nats per image", **shared)
-    y = alt.Y("reconstruction:Q", title="distortion: reconstruction, nats per image", **shared)
-    is_chosen = alt.datum.beta == chosen
-    tooltip = [
-        alt.Tooltip("beta:N"),
-        *(
-            alt.Tooltip(f"{name}:Q", format=",.2f", title=title(name))
-            for name in ("kl", "reconstruction", "negative_elbo")
-        ),
-    ]
-    picked = alt.selection_point(name="picked", fields=["run"], on="click", empty=False)
-    base = alt.Chart(points).encode(x=x, y=y, tooltip=tooltip)
-    path = base.mark_line(color="#999999", strokeWidth=1).encode(tooltip=alt.Undefined, order="kl:Q")
-    dots = base.mark_point(filled=True, opacity=1, cursor="pointer").encode(
-        size=alt.condition(is_chosen, alt.value(260), alt.value(110)),
-        shape=alt.condition(is_chosen, alt.value("diamond"), alt.value("circle")),
-        color=alt.condition(is_chosen, alt.value(COLOURS[1]), alt.value(COLOURS[0])),
-    )
-    words = base.mark_text(align="left", dx=10, dy=-9, fontSize=13, color="#888888").encode(text="words:N")
-    limit = alt.Chart(best).mark_line(strokeDash=[4, 4], color="#888888", clip=True).encode(x=x, y=y)
-    return alt.layer(limit, path, dots.add_params(picked), words).properties(height=height)
-
-
-def _apart(points: Sequence[Trade]) -> list[str]:
-    """What is written beside each point: where several all but coincide, the last of them has the names of all."""
-    places = np.array([(each.kl, each.reconstruction) for each in points])
-    near = np.ptp(places, axis=0) * 0.04 + 1e-9
-    words: list[str] = [each.beta for each in points]
-    for late in range(1, len(points)):
-        for early in range(late):
-            if words[early] and (np.abs(places[late] - places[early]) < near).all():
-                words[late], words[early] = f"{words[early]}, {words[late]}", ""
-    return words
-
-
-def trade_sentence(points: Sequence[Trade]) -> str:
-    """What the plot says: the ends of the trade, and which beta has the best bound."""
-    if len(points) < 2:
-        return "Each model becomes a point after its first look at the test images."
-    low, high = min(points, key=lambda each: each.kl), max(points, key=lambda each: each.kl)
-    best = min(points, key=lambda each: each.kl + each.reconstruction)
-    return (
-        f"Beta {high.beta} spends **{number(high.kl, 'nats')} nats per image** on the code, and the image costs "
-        f"another {number(high.reconstruction)}; beta {low.beta} spends {number(low.kl, 'nats')} and "
-        f"{number(low.reconstruction)}. "
-        f"The sum, -ELBO at beta 1, is lowest for beta {best.beta}: {number(best.kl + best.reconstruction)}."
-    )

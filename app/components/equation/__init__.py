@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 import streamlit as st
 
-from app.components.message import JS, pack
 from app.components.source import SHARED, source
+from genmodels.browser.message import JS, pack
 
 HERE = Path(__file__).parent
 LARGE, PART, STEP, SMALL = 168, 90, 50, 22  # CSS pixels about which images are wide

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
-from app.components.message import JS, Kind, pack
+from app.charts import table
 from app.components.source import source
 from genmodels import media
 from genmodels.analysis.transitions import Meter, Tour, off_class
+from genmodels.browser.message import JS, Kind, pack
 from genmodels.figures import COLOURS
 
 HERE = Path(__file__).parent
@@ -76,8 +78,24 @@ def player(
         "classes": list(classes), "colours": list(COLOURS), "numbers": numbers.tolist(), "moving": tour.moving.tolist(),
     }  # fmt: skip
     _mount(data=pack(about, arrays), key=key, on_frame_change=lambda: None)
+    if any(film.meter for film in films):
+        table(lambda: by_frame(films, tour, classes, numbers), key)
     found = st.session_state.get(key, {}).get("frame", start)
     return int(max(0, min(count - 1, found))) if isinstance(found, int | float) else 0  # bounds first: it may be inf
+
+
+def by_frame(films: Sequence[Film], tour: Tour, classes: Sequence[str], numbers: np.ndarray) -> pd.DataFrame:
+    """What the meter says of each frame, which the strip draws."""
+    columns: dict[str, Any] = {"frame": numbers, "between": [tour.leg_name(int(leg)) for leg in tour.legs]}
+    for film in films:
+        of = f": {film.name}" if len(films) > 1 else ""
+        if film.meter:
+            if film.meter.probabilities is not None:
+                columns[f"reads as{of}"] = [classes[each] for each in film.meter.probabilities.argmax(1)]
+            if len(film.meter.neighbours):
+                columns[f"real images near{of}"] = film.meter.neighbours
+            columns[f"jump, grey levels{of}"] = film.meter.jumps.astype(float).round(1)
+    return pd.DataFrame(columns)
 
 
 def _described(film: Film, count: int) -> dict[str, Any]:

@@ -159,7 +159,7 @@ function drawFrame({ screen, picture, width, height, columns }, frame) {
 
 // What the meter says of this frame, in words and bars.
 function tell(run, about, frame) {
-  const lines = [], title = make("h4");
+  const lines = [], title = make("p", "name");
   title.textContent = run.name;
   if (run.probabilities) {
     const best = ranked(run, frame, about.classes.length).slice(0, 3), said = make("p", "reads");

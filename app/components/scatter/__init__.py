@@ -100,11 +100,13 @@ def _by_point(
     points: np.ndarray, labels: np.ndarray, classes: Sequence[str], ids: np.ndarray | None, axes: tuple[str, str],
     chosen: Sequence[int],
 ) -> pd.DataFrame:  # fmt: skip
-    """Where each test image lies, what it is, and whether it is selected."""
+    """Where each test image lies, what it is, and whether it is selected. People count them from 1."""
     x, y = axes if all(axes) else ("x", "y")
     images = np.arange(len(points)) if ids is None else ids
     names, selected = [classes[each] for each in labels], np.isin(images, chosen)
-    return pd.DataFrame({"image": images, "class": names, x: points[:, 0], y: points[:, 1], "selected": selected})
+    return pd.DataFrame(
+        {"test image": images + 1, "class": names, x: points[:, 0], y: points[:, 1], "selected": selected}
+    )
 
 
 def _first(key: str, keep: tuple[str, ...]) -> str:
