@@ -2,13 +2,15 @@
 
 import html
 from collections.abc import Hashable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import streamlit as st
 
-from app import judges, look, pictures, state, stoppable
+from app import downloads, judges, look, pictures, state, stoppable
 from app.components.album import album, figure, picture
+from app.downloads import File
 from genmodels import completion, media
 from genmodels.analysis.completion import Question
 from genmodels.analysis.judge import Judge
@@ -188,7 +190,8 @@ def _table(found: dict[str, Told]) -> None:
         "Two answers differ by", "Off what is known", "Squared error", "of the average", "Log-likelihood ratio",
         "Read as", "Moves accepted",
     ]  # fmt: skip
-    st.table({"": rows, **columns}, hide_index=True)
+    st.table({"Figure": rows, **columns}, hide_index=True)
+    downloads.button(File("CSV", "answers.csv", partial(downloads.spreadsheet, {"Figure": rows, **columns})))
     st.caption(
         "Differences are means over pixels, as a share of the full range: of two answers in the hidden part; of an "
         "answer from what is known before that is pasted in. The log-likelihood ratio is log p(answer) − log p(true "

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
 
-from genmodels.figures import COLOURS, MARKS
+from genmodels.figures import MARKS, STRONG
 from genmodels.toys import WINDOW, Bending
 
 SIDE = 336  # CSS pixels of a chart, and of a heat map of 112 cells
@@ -31,7 +31,8 @@ def scatter(points: np.ndarray, quarter: np.ndarray | None = None, lines: np.nda
     frame = pd.DataFrame(points, columns=["x", "y"])
     scale = alt.Scale(domain=[-WINDOW, WINDOW], nice=False)
     x, y = (alt.X("x:Q", scale=scale, title=None), alt.Y("y:Q", scale=scale, title=None))
-    drawn = alt.Chart(frame).mark_point(filled=True, size=18, opacity=0.75, clip=True).encode(x=x, y=y)
+    tooltip = [alt.Tooltip("x:Q", format=".2f"), alt.Tooltip("y:Q", format=".2f")]
+    drawn = alt.Chart(frame).mark_point(filled=True, size=18, opacity=0.75, clip=True).encode(x=x, y=y, tooltip=tooltip)
     if quarter is None:
         drawn = drawn.encode(color=alt.value("#888888"))
     else:
@@ -39,8 +40,9 @@ def scatter(points: np.ndarray, quarter: np.ndarray | None = None, lines: np.nda
         legend = alt.Legend(title="from the noise's quarter", orient="bottom", columns=2, symbolSize=80)
         domain = list(QUARTERS)
         drawn = drawn.encode(
-            color=alt.Color("quarter:N", scale=alt.Scale(domain=domain, range=list(COLOURS[:4])), legend=legend),
+            color=alt.Color("quarter:N", scale=alt.Scale(domain=domain, range=list(STRONG)), legend=legend),
             shape=alt.Shape("quarter:N", scale=alt.Scale(domain=domain, range=list(MARKS[:4])), legend=legend),
+            tooltip=[*tooltip, "quarter:N"],
         )
     layers = [drawn]
     if lines is not None:
@@ -51,6 +53,19 @@ def scatter(points: np.ndarray, quarter: np.ndarray | None = None, lines: np.nda
         ))  # fmt: skip
     # Sizes are those of the square itself: a legend below would else press it flat.
     return alt.layer(*layers).properties(width=SIDE - 36, height=SIDE - 36, autosize=alt.AutoSizeParams(type="pad"))
+
+
+def extent(points: np.ndarray) -> str:
+    """How many there are, and between what most of them lie. (N, 2)."""
+    (left, low), (right, high) = np.quantile(points, (0.05, 0.95), axis=0)
+    return f"{len(points):,} points, most from {left:.1f} to {right:.1f} across and from {low:.1f} to {high:.1f} up."
+
+
+def cells(density: np.ndarray) -> pd.DataFrame:
+    """The density at the middle of each cell, from the upper left. (S, S)."""
+    middles = (np.arange(len(density)) + 0.5) / len(density) * 2 * WINDOW - WINDOW
+    y, x = np.meshgrid(middles[::-1], middles, indexing="ij")
+    return pd.DataFrame({"x": x.ravel(), "y": y.ravel(), "density": density.ravel()})
 
 
 def heat(density: np.ndarray) -> np.ndarray:
@@ -85,9 +100,9 @@ def _frame(lines: np.ndarray, points: np.ndarray, quarter: np.ndarray) -> np.nda
         draw.line([tuple(point) for point in line], fill="#9a9a9a", width=FINE)
     for (x, y), which in zip(_pixels(points, side), quarter, strict=True):
         if MARKS[which] == "circle":
-            draw.ellipse([x - 3, y - 3, x + 3, y + 3], fill=COLOURS[which])
+            draw.ellipse([x - 3, y - 3, x + 3, y + 3], fill=STRONG[which])
         else:
-            draw.regular_polygon((x, y, 4), *CORNERS[MARKS[which]], fill=COLOURS[which])
+            draw.regular_polygon((x, y, 4), *CORNERS[MARKS[which]], fill=STRONG[which])
     small = sheet.resize((FRAME, FRAME), Image.Resampling.BOX)
     return np.asarray(small).transpose(2, 0, 1)
 

@@ -10,6 +10,7 @@ import numpy as np
 import streamlit as st
 
 from app import comparison, panels, pictures, state
+from app.charts import NAT, chart, ends
 from app.naming import named
 from app.traversals import test_images
 from genmodels import data, figures, media
@@ -45,7 +46,7 @@ def curves(runs: Sequence[Run]) -> None:
             charts.setdefault((wanted, units[wanted], run.config.dataset), []).append(run)
     for (wanted, unit, dataset), members in charts.items():
         of = f", {panels.dataset_title(dataset)}" if len({run.config.dataset for run in runs}) > 1 else ""
-        st.markdown(f"**{title(wanted)}**{of}, {unit}", help=panels.NAT if unit.startswith("nats") else None)
+        st.markdown(f"**{title(wanted)}**{of}, {unit}", help=NAT if unit.startswith("nats") else None)
         _chart(wanted, members, x, log, f"beside-{wanted}-{unit}-{dataset}")
     drawn = [run for members in charts.values() for run in members]
     _without("Without this loss", runs, drawn)
@@ -68,9 +69,9 @@ def _chart(loss: str, runs: Sequence[Run], x: str, log: bool, key: str) -> None:
     where = "on training images" if len(trained) == len(runs) else "on test images"
     if 0 < len(trained) < len(runs):
         where += f", but of {' and '.join(trained)} on training images"
-    sentence = f"{title(loss)} {where}."
-    st.vega_lite_chart(figures.live_curves(lines, x_title=x, log=log), key=key, alt=sentence)
-    st.caption(f"{state.plain(sentence)} The first {comparison.START:.0%}, far off the rest, are left out.")
+    sentence = state.plain(f"{title(loss)} {where}. {ends(lines)}")
+    sentence += f" The first {comparison.START:.0%}, far off the rest, are left out."
+    chart(figures.live_curves(lines, x_title=x, log=log), sentence, key=key)
 
 
 # --- what they make of the same images ------------------------------------------------------------------------------
@@ -81,7 +82,7 @@ def copies(runs: Sequence[Run]) -> None:
     sets: dict[tuple[str, str, tuple[int, int, int]], list[Run]] = {}
     for run in runs:
         try:
-            made = run.arrays(pictures.newest(run))
+            made = pictures.arrays_of(run, pictures.newest(run))
         except UserError as error:
             st.error(state.plain(str(error)))
             continue
@@ -128,7 +129,7 @@ def _stack(kind: str, runs: Sequence[Run]) -> None:
 
 
 def _made(run: Run, kind: str) -> np.ndarray:
-    return run.arrays(pictures.newest(run))[kind]
+    return pictures.arrays_of(run, pictures.newest(run))[kind]
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
@@ -159,7 +160,7 @@ def _real(run: Run, kind: str) -> np.ndarray | None:
 
     None where it kept none, as runs that come with the app do, and the dataset is not here. Raises UserError.
     """
-    arrays, config = run.arrays(pictures.newest(run)), run.config
+    arrays, config = pictures.arrays_of(run, pictures.newest(run)), run.config
     if KINDS[kind] in arrays:
         return arrays[KINDS[kind]]
     if not data.is_present(config.dataset):
@@ -222,16 +223,16 @@ def parts(measured: Mapping[str, Mapping[str, Any]]) -> None:
 
 def _parts(name: str, metric: str, entry: Mapping[str, Any]) -> None:
     found = {str(part): float(value) for part, value in entry["parts"].items()}
-    st.markdown(f"**{state.plain(name)}**")
+    heading, key = f"**{state.plain(name)}**", f"parts-{name}"
     if metric == "kl":
         kl = np.array(list(found.values()))
-        sentence = figures.kl_sentence(kl)
-        st.vega_lite_chart(figures.live_kl_bars(kl, 140), key=f"parts-{name}", alt=sentence)
-    else:
-        sentence = "; ".join(f"{part} {figures.number(value)}" for part, value in found.items()) + "."
-        if metric == "class_histogram":
-            counts = [round(share * entry["n"]) for share in found.values()]
-            chart = figures.class_counts(list(found), counts, 140)
-            st.altair_chart(chart, key=f"parts-{name}", alt=f"{entry['n']:,} samples, as shares: {sentence}")
-            return
-    st.caption(state.plain(sentence))
+        chart(figures.live_kl_bars(kl, 140), figures.kl_sentence(kl), key=key, heading=heading)
+        return
+    sentence = state.plain("; ".join(f"{part} {figures.number(value)}" for part, value in found.items()))
+    if metric == "class_histogram":
+        counts = [round(share * entry["n"]) for share in found.values()]
+        drawn = figures.class_counts(list(found), counts, 140)
+        chart(drawn, f"Of {entry['n']:,} samples, as shares: {sentence}.", key=key, heading=heading)
+        return
+    st.markdown(heading)
+    st.caption(f"{sentence}.")

@@ -46,7 +46,7 @@ def _name(runs: Sequence[Run]) -> str:
     """VAE on Digits · beta 0.25, 1, 4 · 21 Nov, 18:02 UTC."""
     config = runs[0].config
     when = "ready-made" if runs[0].shipped else cards.moment(config.created)
-    return f"{panels.heading(config)} · beta {', '.join(experiment.labelled(runs))} · {when}"
+    return f"{panels.name_of(config)} · beta {', '.join(experiment.labelled(runs))} · {when}"
 
 
 # --- a new one ------------------------------------------------------------------------------------------------------
@@ -104,9 +104,8 @@ def _fetch(dataset: str) -> None:
     title = panels.dataset_title(dataset)
     st.error(f"The dataset {title} is not on this machine, so nothing can be trained on it yet.")
     known = {"data": dataset} if dataset in DATASETS else {}
-    st.page_link(
-        state.page_file("data"), label=f"Get {title} on the Data page", icon=":material/download:", query_params=known
-    )
+    words, query = f"Get {title} on the Data page", state.here(**known)
+    st.page_link(state.page_file("data"), label=words, icon=":material/download:", query_params=query)
 
 
 def _base(runs: Sequence[Run]) -> tuple[RunConfig, Run | None]:
@@ -123,7 +122,7 @@ def _base(runs: Sequence[Run]) -> tuple[RunConfig, Run | None]:
         run = next(run for run in runs if run.id == picked)
         return run.config, run
     here = [name for name in [*DATASETS, *intake.own_datasets()] if data.is_present(name)]
-    name = st.selectbox("Data", here, format_func=panels.dataset_title, key="data-of-betas")
+    name = st.selectbox("Data", here, format_func=data.title, key="data-of-betas")
     facts = pictures.facts(name, None, None)
     return RunConfig(family=picked[len(NEW) :], dataset=name, shape=facts.shape, classes=facts.classes), None
 

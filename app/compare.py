@@ -5,15 +5,18 @@ The address is the truth: `runs=<id>,<id>` says what is compared.
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import pandas as pd
 import streamlit as st
 
-from app import beside, cards, look, panels, pictures, plan, settings, state, steering
+from app import beside, cards, downloads, look, panels, pictures, plan, settings, state, steering, summary
+from app.charts import NAT
 from app.naming import named
 from genmodels import experiment, figures, ranking
 from genmodels.config import UserError
+from genmodels.data import is_present
 from genmodels.families import FAMILIES
 from genmodels.ranking import Row
 from genmodels.runs import Run, all_runs, shipped_runs
@@ -65,7 +68,7 @@ def chosen() -> list[Run]:
 
 def _label(run: Run) -> str:
     """Without its age: the browser gives an option back by its words, and these must not change meanwhile."""
-    return f"{look.short(run)} · {'ready-made' if run.shipped else panels.heading(run.config)}"
+    return f"{look.short(run)} · {'ready-made' if run.shipped else panels.name_of(run.config)}"
 
 
 def _told() -> None:
@@ -82,15 +85,22 @@ def _readable(run: Run) -> bool:
         return False
 
 
-def empty() -> None:
-    """Nothing is chosen: what to do, and comparisons that are ready."""
+def empty() -> list[Run]:
+    """Nothing is chosen: what to do, and comparisons that are ready. -> the runs of the last, to begin with."""
     st.info("Choose two runs or more above, or tick them in the Gallery, where you see their pictures.")
-    st.page_link(state.page_file("gallery"), label="Choose in the Gallery", icon=":material/grid_view:")
-    st.markdown("**Or look at one of these**")
-    for label, ids in ready().items():
+    gallery = state.page_file("gallery")
+    st.page_link(gallery, label="Choose in the Gallery", icon=":material/grid_view:", query_params=state.here())
+    known = ready()
+    if known:
+        st.markdown("**Or look at one of these**; the last is below")
+    for label, ids in known.items():
         st.page_link(
-            state.page_file("compare"), label=label, icon=":material/compare:", query_params={"runs": ",".join(ids)}
+            state.page_file("compare"),
+            label=label,
+            icon=":material/compare:",
+            query_params=state.here(runs=",".join(ids)),
         )
+    return [state.by_id(run_id) for run_id in [*known.values()][-1]] if known else []
 
 
 def ready() -> dict[str, list[str]]:
@@ -99,7 +109,7 @@ def ready() -> dict[str, list[str]]:
     for run in shipped_runs():
         of_data.setdefault(run.config.dataset, {}).setdefault(run.config.family, run)
     found = {
-        f"{panels.dataset_title(name)}: {', '.join(FAMILIES[family].title for family in runs)}": runs.values()
+        f"{panels.dataset_title(name)}: {', '.join(FAMILIES[family].title for family in [*runs][:MOST])}": runs.values()
         for name, runs in of_data.items()
         if len(runs) > 1
     }
@@ -160,7 +170,7 @@ def _watch(runs: Sequence[Run], known: tuple[str, ...]) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         beside.curves(runs)
-    with right:
+    with right, downloads.keeping("compare", "copies"):
         beside.copies(runs)
     costs(groups)
 
@@ -189,7 +199,10 @@ def _face(run: Run, name: str) -> None:
             panels.badge(status)
         steering.badge(run)
         st.page_link(
-            state.page_file("train"), label="Open", icon=":material/open_in_new:", query_params={"run": run.id}
+            state.page_file("train"),
+            label="Open",
+            icon=":material/open_in_new:",
+            query_params=state.here(run=run.id),
         )
     if not measured:
         done = f" {status.share:.0%} of its budget is used." if status.active else ""
@@ -207,15 +220,16 @@ def differences(runs: Sequence[Run], names: Mapping[str, str]) -> None:
         return
     with st.expander(f"What differs between them ({len(rows)})", expanded=len(rows) <= FEW, icon=":material/tune:"):
         values = [[NONE if row[run.id] == "-" else state.plain(row[run.id]) for run in runs] for row in rows]
-        sheet([state.plain(row["setting"]) for row in rows], values, [names[run.id] for run in runs])
+        sheet([state.plain(row["setting"]) for row in rows], values, [names[run.id] for run in runs], "Setting")
 
 
-def sheet(names: Sequence[str], rows: Sequence[Sequence[str]], columns: Sequence[str]) -> None:
+def sheet(names: Sequence[str], rows: Sequence[Sequence[str]], columns: Sequence[str], head: str = "Figure") -> None:
     """A table whose first column, the names, stays in sight where the others are wider than the screen."""
     columns = [state.plain(each) for each in columns]
     cells = [list(names), *([head, *cells] for head, *cells in zip(columns, *rows, strict=True))]
     width = sum(PADDING + LETTER * max(map(len, each)) for each in cells)
-    st.table(pd.DataFrame(rows, list(names), list(columns)), width=round(width), border="horizontal")
+    rows_of = pd.Index(list(names), name=head)
+    st.table(pd.DataFrame(rows, rows_of, list(columns)), width=round(width), border="horizontal")
 
 
 # --- figures --------------------------------------------------------------------------------------------------------
@@ -236,7 +250,7 @@ def summaries(runs: Sequence[Run]) -> dict[str, tuple[str, Mapping[str, Any]]]:
 
 def metrics(groups: Sequence[Group], rows: Sequence[Row], runs: Sequence[Run]) -> None:
     """A table for each dataset; values that were measured differently stand in rows of their own."""
-    st.subheader("Measured on the test images", anchor=False)
+    st.header("Measured on the test images", anchor=False)
     if not rows:
         st.caption("None of these runs has come to its end, and figures are measured there.")
         return
@@ -275,7 +289,7 @@ def _table(groups: Sequence[Group], rows: Sequence[Row], every: Sequence[Row]) -
     for row in rows:
         best = ranking.best(row, [group.ids for group in groups])
         found = [_value(row, group, number in best) for number, group in enumerate(groups)]
-        unit = row.unit if len(_readers(every)) > 1 else panels.READER.split(row.unit, maxsplit=1)[0]
+        unit = row.unit if len(_readers(every)) > 1 else summary.READER.split(row.unit, maxsplit=1)[0]
         values.append([*found, *([_floor(row)] if floors else []), f"{row.n:,}", state.plain(unit)])
     names = [
         f"**{figures.title(row.metric)}** {ARROWS[row.better]}"
@@ -287,7 +301,7 @@ def _table(groups: Sequence[Group], rows: Sequence[Row], every: Sequence[Row]) -
 
 def _readers(rows: Sequence[Row]) -> set[str]:
     """What read the images that these rows are of, in whose features: 'judge features, hash ..., accuracy ...'."""
-    return {reader for row in rows for reader in panels.READER.split(row.unit, maxsplit=1)[1:]}
+    return {reader for row in rows for reader in summary.READER.split(row.unit, maxsplit=1)[1:]}
 
 
 def _value(row: Row, group: Group, best: bool) -> str:
@@ -335,7 +349,7 @@ def _explain(groups: Sequence[Group], rows: Sequence[Row]) -> None:
         told.append(
             "Their seeds held back different test images, so part of a difference comes from the images themselves."
         )
-    st.caption(" ".join(told), help=panels.NAT if any("nats" in row.unit for row in rows) else None)
+    st.caption(" ".join(told), help=NAT if any("nats" in row.unit for row in rows) else None)
 
 
 # --- cost -----------------------------------------------------------------------------------------------------------
@@ -343,7 +357,7 @@ def _explain(groups: Sequence[Group], rows: Sequence[Row]) -> None:
 
 def costs(groups: Sequence[Group]) -> None:
     """What each took to train."""
-    st.subheader("Cost", anchor=False)
+    st.header("Cost", anchor=False)
     rows: dict[str, tuple[Callable[[Run], float], Callable[[float], str]]] = {
         "Images looked at": (_images, "{:,.0f}".format),
         "Training time": (lambda run: run.status().seconds, plan.duration),
@@ -363,9 +377,8 @@ def costs(groups: Sequence[Group]) -> None:
 
 def _images(run: Run) -> float:
     """Images that its updates were of, those seen again counted again."""
-    size, config = run.config.schedule.batch_size, run.config
-    try:
-        count = pictures.facts(config.dataset, config.size, config.channels).sizes[0]
-    except UserError:  # the dataset is not here: then a batch was full
-        count = size
-    return run.status().step * min(size, count)
+    size, config, count = run.config.schedule.batch_size, run.config, None
+    if is_present(config.dataset):
+        with suppress(UserError):
+            count = pictures.facts(config.dataset, config.size, config.channels).sizes[0]
+    return run.status().step * min(size, count or size)  # a batch was full, where the dataset is not here

@@ -1,21 +1,24 @@
 """Models under several betas side by side, live while they train: one slider moves through them, all else follows."""
 
 import base64
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import streamlit as st
 
-from app import maps, panels, pictures, state, steering
+from app import downloads, maps, panels, pictures, state, steering
+from app.charts import NAT, chart, ends
 from app.components.scatter import Pictures, scatter
 from app.controls import attempt
 from app.pictures import Picture
 from app.traversals import COLUMNS, Traversal, test_images, traversal
 from app.traversals import light as light_of
-from genmodels import data, experiment, figures, jobs, media
+from genmodels import data, experiment, figures, jobs, media, trade
 from genmodels.config import UserError
 from genmodels.figures import number, title
+from genmodels.maps import PCA, RAW, View, flat
 from genmodels.runs import Run, Status
 
 CURVES = ("negative_elbo", "reconstruction", "kl")
@@ -76,11 +79,13 @@ def _watch(named: Members, known: tuple[str, ...]) -> None:
     kinds = {run.id: test_images(run) for run in named.values()}
     if len({kind for kind in kinds.values() if kind}) > 1:
         st.caption(APART)
-    try:
-        look_at(label, named[label], image)
-    except UserError as error:
-        st.error(state.plain(str(error)))
-    side_by_side(named, image)
+    active = any(status.active for status in statuses.values())
+    with contextlib.nullcontext() if active else downloads.keeping("beta", f"beta-{label}"):
+        try:
+            look_at(label, named[label], image)
+        except UserError as error:
+            st.error(state.plain(str(error)))
+        side_by_side(named, image)
     draw_maps(named, label, kinds)
 
 
@@ -166,10 +171,10 @@ def draw_curves(named: Members, label: str) -> None:
         lines[f"beta {name}"] = later(test if len(test[0]) > 1 else panels.series(told, "train", loss, "step"))
         marks += [(x, f"{name}: {words}") for x, words in steering.marks(steering.turns_of(run), told, "step")]
     at = "at beta 1, " if loss == "negative_elbo" else ""
-    sentence = f"{title(loss)} {at}nats per image, on test images."
-    st.vega_lite_chart(figures.live_curves(lines, log=log, marks=marks), key="betas-curves", alt=sentence)
+    sentence = f"{title(loss)} {at}nats per image, on test images. {ends(lines, 'nats')}"
     sentence += " It bounds the code length of an image, whatever beta was: lower is better." if at else ""
-    st.caption(f"{sentence} The first {START:.0%} of the steps, far off the rest, are left out.", help=panels.NAT)
+    sentence += f" The first {START:.0%} of the steps, far off the rest, are left out."
+    chart(figures.live_curves(lines, log=log, marks=marks), sentence, key="betas-curves", help=NAT)
 
 
 def later(series: figures.Series) -> figures.Series:
@@ -185,24 +190,19 @@ def draw_trade(named: Members, label: str) -> None:
     for name, run in named.items():
         try:
             if found := experiment.terms(run):
-                points.append(figures.Trade(name, run.id, found["kl"], found["reconstruction"]))
+                points.append(trade.Trade(name, run.id, found["kl"], found["reconstruction"]))
         except UserError as error:
             st.error(state.plain(str(error)))
-    st.markdown("**Rate against distortion**: what a nat of code saves. Click a point to open its run.")
+    heading = "**Rate against distortion**: what a nat of code saves. Click a point to open its run."
+    sentence = trade.trade_sentence(points)
     if not points:
-        st.caption(figures.trade_sentence(points))
+        st.markdown(heading)
+        st.caption(sentence)
         return
-    sentence = figures.trade_sentence(points)
     if len(points) > 1:
         sentence += " On the dashed line the sum is that of the best."
-    event = st.vega_lite_chart(
-        figures.rate_distortion(points, label),
-        key="trade",
-        alt=sentence.replace("**", ""),
-        on_select="rerun",
-        selection_mode="picked",
-    )
-    st.caption(sentence)
+    drawn = trade.rate_distortion(points, label)
+    event = chart(drawn, sentence, key="trade", heading=heading, on_select="rerun", selection_mode="picked")
     if picked := event["selection"].get("picked"):
         state.go("train", run=picked[0]["run"])
 
@@ -213,8 +213,8 @@ def draw_trade(named: Members, label: str) -> None:
 def look_at(label: str, run: Run, image: int) -> None:
     """The member that the slider stands at."""
     name = pictures.newest(run)
-    seen, arrays = pictures.of_run(run, name), run.arrays(name)
-    st.subheader(f"Beta {label}", anchor=False)
+    seen, arrays = pictures.of_run(run, name), pictures.arrays_of(run, name)
+    st.header(f"Beta {label}", anchor=False)
     if not seen:
         st.caption("Its first pictures come with its first step.")
         return
@@ -224,9 +224,8 @@ def look_at(label: str, run: Run, image: int) -> None:
             panels.pictures_of(run, seen, [kind])
     with right:
         if "kl" in arrays:
-            sentence = figures.kl_sentence(arrays["kl"])
-            st.vega_lite_chart(figures.live_kl_bars(arrays["kl"], 140), key="member-kl", alt=sentence)
-            st.caption(sentence)
+            kl = arrays["kl"]
+            chart(figures.live_kl_bars(kl, 140), figures.kl_sentence(kl), key="member-kl", heading="**KL**, nats")
         if found := traversal(run, image):
             pictures.show(_labelled(found), f"Traversal of beta {label}")
             st.caption(
@@ -256,7 +255,7 @@ def _at_half(pixels: np.ndarray) -> Picture:
 
 def side_by_side(named: Members, image: int) -> None:
     """Numbers and small pictures of every member, each with the way to its run."""
-    st.subheader("Side by side", anchor=False)
+    st.header("Side by side", anchor=False)
     st.caption(ACTIVE)
     labels = list(named)
     for first in range(0, len(labels), ABREAST):
@@ -271,10 +270,13 @@ def side_by_side(named: Members, image: int) -> None:
 
 def _small(label: str, run: Run, image: int) -> None:
     st.page_link(
-        state.page_file("train"), label=f"beta {label}", icon=":material/open_in_new:", query_params={"run": run.id}
+        state.page_file("train"),
+        label=f"beta {label}",
+        icon=":material/open_in_new:",
+        query_params=state.here(run=run.id),
     )
     steering.badge(run)
-    arrays = run.arrays(pictures.newest(run))
+    arrays = pictures.arrays_of(run, pictures.newest(run))
     st.markdown(_numbers(run, arrays))
     if "reconstructions" not in arrays:
         return
@@ -313,7 +315,7 @@ def draw_maps(named: Members, chosen: str, kinds: Mapping[str, str]) -> None:
 
     kinds: run id -> `test_images`.
     """
-    st.subheader("Maps", anchor=False)
+    st.header("Maps", anchor=False)
     st.caption("Draw round some points with the lasso: the same images are selected on every map that has them.")
     from genmodels.inside import open_inside
 
@@ -331,7 +333,7 @@ def draw_maps(named: Members, chosen: str, kinds: Mapping[str, str]) -> None:
 
 
 def _map(label: str, run: Run, keep: Sequence[str]) -> list[int]:
-    arrays = run.arrays(pictures.newest(run))
+    arrays = pictures.arrays_of(run, pictures.newest(run))
     st.markdown(f"**beta {label}**")
     if "latents" not in arrays:
         st.caption("Its first codes come with its first step.")
@@ -339,7 +341,7 @@ def _map(label: str, run: Run, keep: Sequence[str]) -> list[int]:
     codes, labels = arrays["latents"], arrays["labels"]
     if not np.isfinite(codes).all():
         raise UserError(f"The codes of run {run.id} are not numbers, so there is no map of them: train it again.")
-    found = maps.flat(codes, labels, maps.View(maps.RAW if codes.shape[1] == 2 else maps.PCA))
+    found = flat(codes, labels, View(RAW if codes.shape[1] == 2 else PCA))
     ids, shown = maps.watched_by(run, labels), None
     if ids is not None and (run.path / "weights.safetensors").exists():
         shown = Pictures(run.id, run.config.shape, data.is_present(run.config.dataset))

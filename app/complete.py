@@ -13,7 +13,6 @@ import streamlit as st
 from app import look, start, state
 from app.answers import COVER, WAYS, Asked
 from app.components.pad import pad
-from app.panels import dataset_title
 from app.samples import seed_form
 from genmodels import completion, data, media
 from genmodels.analysis.completion import question
@@ -111,7 +110,7 @@ def _choose_subject(by_subject: dict[Subject, list[Run]], chosen: Subject) -> No
 
     def named(number: int) -> str:
         each = subjects[number]
-        return f"{dataset_title(each.dataset)}, {each.shape[1]}×{each.shape[2]}{', colour' * (each.shape[0] == 3)}"
+        return f"{data.title(each.dataset)}, {each.shape[1]}×{each.shape[2]}{', colour' * (each.shape[0] == 3)}"
 
     def told() -> None:
         start.forget("image", "hole")

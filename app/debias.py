@@ -85,7 +85,7 @@ def form() -> None:
     with left:
         here = [name for name in [*DATASETS, *intake.own_datasets()] if data.is_present(name)]
         index = here.index("mnist") if "mnist" in here else 0
-        dataset = st.selectbox("Data", here, index, panels.dataset_title, key="debias-data")
+        dataset = st.selectbox("Data", here, index, data.title, key="debias-data")
         facts = pictures.facts(dataset, None, None)
         if len(facts.classes) < 2:
             raise UserError("This dataset has no two classes, and the class head needs them: choose another one.")

@@ -9,7 +9,8 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 import numpy as np
 import streamlit as st
 
-from app import judges, look, paths, samples, start, state, stoppable
+from app import downloads, judges, look, paths, samples, start, state, stoppable
+from app.charts import chart
 from app.paths import Tried
 from genmodels import figures
 from genmodels.denoising import Denoiser, Moment, Way
@@ -151,7 +152,8 @@ def from_noise(denoiser: Denoiser) -> None:
         return
     judge = judges.reader(denoiser.run.config.dataset, denoiser.classes)
     tried = Tried(denoiser, moments, judge, way.label, f"{denoiser.run.id}-{way.seed}")
-    paths.results(tried, [])
+    with downloads.keeping("denoising", f"results-{tried.name}"):
+        paths.results(tried, [])
     st.caption("In each pair: the noise, and the image that came out of it, with the class that it is read as.")
     _kept(tried, {way.label: "the class that was asked for"})
     paths.watch(tried)
@@ -173,7 +175,8 @@ def from_picture(denoiser: Denoiser) -> None:
         label = int(judge.probabilities(image[None])[0].argmax())
         words += f" It is read as {denoiser.classes[label]}."
     tried = Tried(denoiser, moments, judge, label, f"{denoiser.run.id}-{level:g}")
-    paths.results(tried, [image])
+    with downloads.keeping("denoising", f"results-{tried.name}"):
+        paths.results(tried, [image])
     st.caption(state.plain(f"{words} In each pair: the picture noised to level {level:g}, and what it came back as."))
     _kept(tried, {way.label: "the class that was asked for", label: "the class of the picture"})
     paths.watch(tried)
@@ -207,7 +210,7 @@ def lost(tried: Tried, image: np.ndarray, way: Way) -> None:
     denoiser, judge, label = tried.denoiser, tried.judge, tried.label
     if judge is None or label is None:
         return
-    st.subheader("Where the class is lost")
+    st.header("Where the class is lost")
     st.write(f"Ten tries from each of {len(LEVELS)} levels of noise: how many keep the class?")
     key = _key(denoiser, (image.tobytes(), LEVELS, way))
     if not stoppable.memory(key) and st.session_state.get(ASKED) != key:
@@ -237,13 +240,10 @@ def lost(tried: Tried, image: np.ndarray, way: Way) -> None:
 def _kept_curve(kept: np.ndarray, chance: float) -> None:
     """kept: how many tries keep the class from each of LEVELS. chance: the share that would have it by chance."""
     lines = {"kept": (np.array(LEVELS), kept / TRIES)}
-    chart = figures.live_curves(lines, x_title="level of noise", height=200, level=chance)
-    for channel in ("color", "strokeDash"):  # of the line above the dashed one; one needs no name
-        chart["layer"][1]["encoding"][channel]["legend"] = None
+    drawn = figures.without_legend(figures.live_curves(lines, x_title="level of noise", height=200, level=chance))
     safe = int(np.append(kept < MOSTLY, True).argmax())  # levels before the first at which fewer keep it
     told = f"At least {MOSTLY} of {TRIES} keep it up to level {LEVELS[safe - 1]:g}." if safe else ""
     if safe < len(LEVELS):
         told += f" At level {LEVELS[safe]:g} it is {kept[safe]}, and from noise alone {kept[-1]}."
-    st.markdown(f"**Kept**, share of {TRIES} tries; dashed: by chance")
-    st.vega_lite_chart(chart, key="denoising-kept", alt=f"Tries that keep the class over the level of noise. {told}")
-    st.caption(told.strip())
+    what = f"**Kept**, share of {TRIES} tries over the level of noise; dashed: by chance"
+    chart(drawn, told.strip(), key="denoising-kept", heading=what)

@@ -1,19 +1,24 @@
 """What the Arithmetic page draws: the equation with its slider, what lies near the result, how sure it is."""
 
+from typing import Any
+
 import numpy as np
 import streamlit as st
 
 from app import pictures, state
 from app.components.equation import Part, Step, equation, picks
 from app.controls import attempt
-from app.terms import FEW, Sum, described, once, tell
+from app.downloads import File, offer
+from app.terms import FEW, Sum, described, once, tell, which
 from genmodels import directions, figures
 from genmodels.analysis import arithmetic
+from genmodels.analysis.traversal import sheet
 from genmodels.config import UserError
-from genmodels.media import as_people_write
+from genmodels.media import as_people_write, gif, png
 from genmodels.runs import Run
 
 STRENGTHS = [round(-0.5 + 0.05 * i, 2) for i in range(51)]  # to 2: beyond what the groups differ by
+PACE = 0.08  # seconds of a frame of the GIF
 STRIP = (0, *range(10, 51, 5))  # of them, those shown beside each other
 
 FORMULA = r"""
@@ -58,17 +63,46 @@ def show(found: Sum) -> None:
     )
     st.session_state["strength-told"] = f"{strength:g}"
     tell(found.inside, strength=f"{strength:g}")
+    files(found, codes, strength)
     left, right = st.columns(2, gap="large")
     with left:
         near_to(found, codes[STRENGTHS.index(strength)], usual)
-    groups = real, found.a.ids, found.b.ids
     try:
-        spread = arithmetic.bootstrap(*groups)
+        spread, score = _sure(which(found.inside), found.a.ids, found.b.ids, real)
         with right:
             how_sure(found, strength, spread)
-        how_general(spread, arithmetic.score(*groups))
+        how_general(spread, score)
     except UserError as error:
         right.info(state.plain(str(error)))
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _sure(
+    which: tuple[Any, ...], a: np.ndarray, b: np.ndarray, _codes: np.ndarray
+) -> tuple[arithmetic.Spread, arithmetic.Score]:
+    """For groups of images of this run, for all who look at them. Raises UserError."""
+    return arithmetic.bootstrap(_codes, a, b), arithmetic.score(_codes, a, b)
+
+
+def files(found: Sum, codes: np.ndarray, strength: float) -> None:
+    """The equation at this strength, and its results from the least to the greatest, as a strip and as a film."""
+    inside, at = found.inside, STRENGTHS.index(strength)
+    terms = np.stack([found.codes(found.a).mean(0), found.codes(found.b).mean(0), found.item.code, codes[at]])
+    names = [f"A: {found.a.name}", f"B: {found.b.name}", found.item.name, f"item + {strength:g} (A - B)"]
+    heads = [f"{STRENGTHS[each]:g}".replace("-", "−") for each in STRIP]
+    scale, unmarked = max(1, round(112 / inside.images.shape[3])), np.full(len(terms), -1)
+
+    def drawn(which: np.ndarray) -> np.ndarray:
+        return as_people_write(inside.decode(which), inside.light)
+
+    name = f"arithmetic-{inside.run.id}"
+    offer(
+        "arithmetic",
+        File("PNG", f"{name}.png", lambda: png(sheet(drawn(terms)[:, None], names, (), unmarked, scale))),
+        File("Strip", f"{name}-strip.png",
+             lambda: png(sheet(drawn(codes[list(STRIP)])[None], [""], heads, unmarked, scale))),
+        File("GIF", f"{name}.gif", lambda: gif(drawn(codes), PACE, scale), "From the least strength to the greatest."),
+    )  # fmt: skip
 
 
 def _start(found: Sum) -> tuple[str, float]:
@@ -189,7 +223,7 @@ def how_general(spread: arithmetic.Spread, score: arithmetic.Score) -> None:
 def keep(found: Sum) -> None:
     """A name for this direction, and those that the run has."""
     run = found.inside.run
-    st.subheader("Directions of this run")
+    st.header("Directions of this run")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input(
             "Keep A − B as", f"{found.a.name} minus {found.b.name}"[: directions.LONGEST], directions.LONGEST,

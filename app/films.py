@@ -9,6 +9,8 @@ import numpy as np
 import streamlit as st
 
 from app import pictures, state
+from app.components.loop import loop
+from app.downloads import File, offer
 from app.tours import Take
 from genmodels import media
 
@@ -69,7 +71,7 @@ def show_file(takes: Sequence[Take], view: str, pace: int) -> None:
     frames = Beside(takes)
     width = 2 * frames[0].shape[2]
     if view == "GIF":
-        st.image(media.gif(frames, 1 / pace, 2), width=width, alt=what)
+        loop(media.gif(frames, 1 / pace, 2), width, what, key="tour-gif")
     else:  # Streamlit's video takes no name, so it stands below
         factor = -(-VIDEO // frames[0].shape[1])
         st.video(media.mp4(frames, pace, factor), loop=True, muted=True, width=factor * frames[0].shape[2])
@@ -84,8 +86,4 @@ def downloads(takes: Sequence[Take], pace: int) -> None:
         "MP4": ("mp4", lambda: media.mp4(Beside(takes), pace, 2)),
         "Film strip": ("png", lambda: media.png(strip(takes))),
     }
-    with st.container(horizontal=True):
-        for title, (ending, make) in files.items():
-            st.download_button(
-                title, make, f"tour-{name}.{ending}", icon=pictures.DOWNLOAD, on_click="ignore", key=f"get-{ending}"
-            )
+    offer("transitions", *(File(title, f"tour-{name}.{ending}", make) for title, (ending, make) in files.items()))

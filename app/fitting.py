@@ -5,10 +5,12 @@ from itertools import accumulate
 from operator import add
 
 import numpy as np
-import streamlit as st
 
+from app.charts import chart
 from genmodels import figures
 from genmodels.analysis.density import Progress
+
+WHAT = "**Log-likelihood of held-out points**, nats"
 
 
 def growing(path: Iterable[Progress]) -> Iterator[list[Progress]]:
@@ -21,13 +23,9 @@ def tell(_: int, seen: list[Progress]) -> tuple[float, str]:
     return seen[-1].share, f"step {seen[-1].step:,}, {seen[-1].held_out:.2f} nats a held-out point"
 
 
-def curve(seen: list[Progress], key: str = "fitting") -> None:
-    """Mean log-likelihood of the held-out points over the steps."""
+def curve(seen: list[Progress], key: str = "") -> None:
+    """Mean log-likelihood of the held-out points over the steps. key: of one that is fitted; none while it is."""
     lines = {"held out": (np.array([each.step for each in seen]), np.array([each.held_out for each in seen]))}
-    drawn = figures.live_curves(lines, height=180)
-    for channel in ("color", "strokeDash"):  # one line needs no name
-        drawn["layer"][0]["encoding"][channel]["legend"] = None
-    st.markdown("**Log-likelihood of held-out points**, nats")
-    st.vega_lite_chart(
-        drawn, key=key, alt=f"Log-likelihood over {seen[-1].step:,} steps, now {seen[-1].held_out:.2f} nats"
-    )
+    drawn = figures.without_legend(figures.live_curves(lines, height=180))
+    words = f"{seen[-1].held_out:.2f} nats after {seen[-1].step:,} steps."
+    chart(drawn, words, key=key or "fitting", heading=WHAT, folded=bool(key))

@@ -11,8 +11,9 @@ import numpy as np
 import streamlit as st
 
 from app import bending, fitting, stoppable
+from app.charts import chart, table
 from app.components.player import Film, player, sheet_of
-from app.pictures import DOWNLOAD
+from app.downloads import File, offer
 from app.start import SEEDS, choice, forget
 from genmodels import media, toys
 from genmodels.analysis.density import Points, Progress, fit, gaussian, mean_log_prob, new_flow
@@ -94,10 +95,7 @@ def form() -> Asked:
 def learned(asked: Asked) -> Learned | None:
     """From memory, or trained now where that was asked for, as far as it came; None before. Raises UserError."""
     if "train" not in st.query_params and not stoppable.memory(asked):
-        st.altair_chart(
-            bending.scatter(toys.points(asked.name, 1000, asked.seed).numpy()), width="content",
-            alt=f"The points: {toys.TITLES[asked.name].lower()}",
-        )  # fmt: skip
+        _points(toys.points(asked.name, 1000, asked.seed).numpy(), toys.TITLES[asked.name], "flow-points")
         st.info("These are the points. Press Train: in some seconds a flow learns to make more of them out of noise.")
         return None
     stoppable.made(
@@ -142,15 +140,18 @@ def show(found: Learned, asked: Asked) -> None:
         "the flow than under the normal distribution that fits best. A density must sum to 1 over the plane: this one "
         f"sums to {found.integral:.5f}."
     )
-    st.subheader("Data beside samples")
+    st.header("Data beside samples")
     with st.container(horizontal=True):
         for title, points in (("Data", found.data), ("Samples of the flow", found.bent.points[-1])):
             with st.container(width=bending.SIDE):
-                st.markdown(f"**{title}**")
-                st.altair_chart(bending.scatter(points), width="content", alt=f"{len(points)} points: {title.lower()}")
+                _points(points, title, f"flow-{title}")
     _film(found, asked)
     with st.expander("How it was learned", icon=":material/show_chart:"):
         fitting.curve(found.curve, "flow-curve")
+
+
+def _points(points: np.ndarray, title: str, key: str) -> None:
+    chart(bending.scatter(points), bending.extent(points), key=key, heading=f"**{title}**", width="content")
 
 
 @st.fragment
@@ -162,11 +163,9 @@ def _layers(found: Learned) -> None:
     )
     with st.container(horizontal=True):
         with st.container(width=bending.SIDE):
-            st.markdown("**The plane**")
-            st.altair_chart(
-                bending.scatter(bent.points[k], bending.quarters(bent.noise), bent.lines[k]), width="content",
-                key="flow-plane", alt=f"The grid and {len(bent.noise)} points after {k} of {last} layers",
-            )  # fmt: skip
+            drawn = bending.scatter(bent.points[k], bending.quarters(bent.noise), bent.lines[k])
+            words = f"After {k} of {last} layers: {bending.extent(bent.points[k])}"
+            chart(drawn, words, key="flow-plane", heading="**The plane**", width="content")
         with st.container(width=bending.SIDE):
             st.markdown("**Density**")
             picture = media.enlarge(bending.heat(bent.densities[k])[None], bending.SIDE // toys.CELLS)[0]
@@ -174,6 +173,7 @@ def _layers(found: Learned) -> None:
                 picture.transpose(1, 2, 0), width=bending.SIDE,
                 alt=f"Density after {k} of {last} layers; the densest place has {bent.densities[k].max():.2f}",
             )  # fmt: skip
+            table(lambda: bending.cells(bent.densities[k]), "flow-density")
     what = "the noise, and its grid is straight" if k == 0 else "the data's" if k == last else "on its way to the data"
     st.caption(
         f"After {k} of {last} layers the plane is {what}. Each layer moves points along one coordinate only. Darker is "
@@ -182,17 +182,14 @@ def _layers(found: Learned) -> None:
 
 
 def _film(found: Learned, asked: Asked) -> None:
-    st.subheader("The bending as a film")
+    st.header("The bending as a film")
     frames, belongs = _frames(asked, found.curve[-1].step, found.bent), bending.layers_of(found.bent)
     last = len(found.bent.points) - 1
     names = ("noise", *(f"layer {number}" for number in range(1, last + 1)))
     stops = Stops(np.zeros((last + 1, 2)), np.zeros(last + 1, int), names)
     tour = Tour(np.zeros((len(frames), 2), np.float32), belongs, np.ones(len(frames), bool), stops, ())
     _watch(Film(toys.TITLES[asked.name], sheet_of(frames), bending.FRAME, bending.FRAME, None), tour)
-    st.download_button(
-        "GIF", lambda: media.gif(frames, 1 / PACE), f"flow-{asked.name}.gif", "image/gif", icon=DOWNLOAD,
-        on_click="ignore",
-    )  # fmt: skip
+    offer("flow", File("GIF", f"flow-{asked.name}.gif", lambda: media.gif(frames, 1 / PACE)))
 
 
 @st.fragment

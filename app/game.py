@@ -8,6 +8,7 @@ import numpy as np
 import streamlit as st
 
 from app import pictures
+from app.charts import chart
 from app.controls import attempt
 from app.state import plain
 from genmodels import data, duel, figures, media
@@ -60,10 +61,11 @@ def balance(run: Run, told: list[dict[str, Any]], step: float) -> None:
     if counts is None:
         return
     marks = None if shares is None else (shares * counts.sum()).tolist()
-    st.altair_chart(
-        figures.class_counts(run.config.classes, counts.tolist(), 180, marks), key="read-as", alt=" ".join(sentences)
+    words = f"What a fixed classifier, the judge, reads {counts.sum():,} samples of step {read_at:,} as{dash}."
+    most = figures.most_and_least(run.config.classes, counts.tolist())
+    chart(
+        figures.class_counts(run.config.classes, counts.tolist(), 180, marks), f"{words} {plain(most)}", key="read-as"
     )
-    st.caption(f"What a fixed classifier, the judge, reads {counts.sum():,} samples of step {read_at:,} as{dash}.")
 
 
 def expected(config: RunConfig) -> tuple[np.ndarray | None, str]:
@@ -72,7 +74,8 @@ def expected(config: RunConfig) -> tuple[np.ndarray | None, str]:
         count = len(config.classes)
         return np.full(count, 1 / count), "; the dash is how many of each class were asked for"
     selection = config.selection.model_dump_json() if config.selection else None
-    shares = real_shares(config.dataset, config.size, config.channels, config.seed, selection)
+    here = data.is_present(config.dataset)  # what is remembered may be of another visitor's
+    shares = real_shares(config.dataset, config.size, config.channels, config.seed, selection) if here else None
     return shares, "" if shares is None else "; the dash is what real images would have"
 
 
@@ -161,10 +164,9 @@ def _opened(run: Run, stepper: "Stepper") -> None:
             st.metric(title(name), number(value), change, delta_color="off", width=130)
     _pictures(stepper, before.made, now.made)
     if now.scores:
-        st.markdown("**What the discriminator says of each image**, probability of being real")
+        what = "**What the discriminator says of each image**, probability of being real"
         sentence = duel.scores_sentence(before.scores, now.scores)
-        st.altair_chart(duel.scores(before.scores, now.scores), key="scores", alt=sentence)
-        st.caption(sentence)
+        chart(duel.scores(before.scores, now.scores), sentence, key="scores", heading=what)
     with st.popover("The formula", icon=":material/functions:"):
         st.markdown(FORMULA)
 

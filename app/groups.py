@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import altair as alt
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import panels, pictures, plan, start, state
+from app import downloads, panels, pictures, plan, start, state
+from app.charts import NAT, chart
 from genmodels import data, debiasing, media, ranking
 from genmodels.analysis.debiasing import Interval, interval
 from genmodels.config import UserError
@@ -65,7 +66,8 @@ def results(runs: Sequence[Run], statuses: Mapping[str, Status]) -> None:
     if not data.is_present(dataset := runs[0].config.dataset):
         name = panels.dataset_title(dataset)
         st.error(f"The dataset {name} is not on this machine, and the groups are measured on its images: get it first.")
-        st.page_link(state.page_file("data"), label="Open the Data page", icon=":material/download:")
+        words = "Open the Data page"
+        st.page_link(state.page_file("data"), label=words, icon=":material/download:", query_params=state.here())
         return
     try:
         found = _groups(done)
@@ -75,7 +77,8 @@ def results(runs: Sequence[Run], statuses: Mapping[str, Status]) -> None:
     verdict(found, runs[0])
     before_and_after(found)
     drawn(found)
-    pictured(found)
+    with downloads.keeping("debias", "groups"):
+        pictured(found)
     table(found)
     cost(runs, statuses)
 
@@ -127,7 +130,7 @@ def verdict(found: Groups, run: Run) -> None:
         else "keeps its"
     )
     st.markdown(
-        f"#### {name[0].upper()}{name[1:]} {what} test accuracy {_within(own)}\n"
+        f"## {name[0].upper()}{name[1:]} {what} test accuracy {_within(own)}\n"
         f"It is {before[:, scarce].mean():.1f}% without resampling and {after[:, scarce].mean():.1f}% with it."
     )
     if others:
@@ -148,7 +151,7 @@ def verdict(found: Groups, run: Run) -> None:
 
 def before_and_after(found: Groups) -> None:
     """One figure of every group, without and with resampling."""
-    st.subheader("Before and after", anchor=False)
+    st.header("Before and after", anchor=False)
     figure = start.choice(
         "figure", "Figure", {name: title(name) for name in FIGURES}, "accuracy", label_visibility="collapsed"
     )
@@ -158,27 +161,36 @@ def before_and_after(found: Groups) -> None:
         values = scale * found.values(figure, which)
         rows += _rows(found, words, values, (0, 100) if scale > 1 else (-np.inf, np.inf))
     sentence = f"{title(figure)} on test images, {unit}, of each group: {'higher' if scale > 1 else 'lower'} is better."
+    sentence += f" {_ends(rows)} {SCARCE} is the group that was made scarce. {INTERVALS}"
     _chart(pd.DataFrame(rows), f"{lowered(title(figure))}, {unit}", found.labels, sentence)
-    st.caption(f"{sentence} {SCARCE} is the group that was made scarce. {INTERVALS}")
+
+
+def _ends(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The group with the highest mean and that with the lowest, of each training."""
+    told = []
+    for words in dict.fromkeys(row["training"] for row in rows):
+        here = sorted((row for row in rows if row["training"] == words), key=lambda row: row["mean"])
+        most, least = (f"{state.plain(row['group'])}, {number(row['mean'])}" for row in (here[-1], here[0]))
+        told.append(f"{words[0].upper()}{words[1:]} {most} is highest, and {least} lowest.")
+    return " ".join(told)
 
 
 def drawn(found: Groups) -> None:
     """How much more often each group is drawn than it is there."""
-    st.subheader("Who is drawn more often", anchor=False)
+    st.header("Who is drawn more often", anchor=False)
     images, draws = found.values("images", 1), found.values("draws", 1)
     ratio = np.divide(draws, images, out=np.full_like(draws, np.nan), where=images > 0)
     own = found.scarce
     sentence = (
-        f"{found.names[own]} is {100 * images[:, own].mean():.2f}% of the training images and "
+        f"{state.plain(found.names[own])} is {100 * images[:, own].mean():.2f}% of the training images and "
         f"{100 * draws[:, own].mean():.2f}% of the draws: {number(float(ratio[:, own].mean()))} times as often."
     )
-    _chart(
-        pd.DataFrame(_rows(found, WORDS[1], ratio)), "times as often as it is there", found.labels, sentence, level=1
+    sentence += (
+        " By the codes of the trained model, for another pass; on the dashed line a group is drawn as often as it is "
+        f"there. {INTERVALS}"
     )
-    st.caption(
-        f"{state.plain(sentence)} By the codes of the trained model, for another pass; on the dashed line a group is "
-        f"drawn as often as it is there. {INTERVALS}"
-    )
+    rows = pd.DataFrame(_rows(found, WORDS[1], ratio))
+    _chart(rows, "times as often as it is there", found.labels, sentence, level=1)
     if ratio[:, own].mean() <= 1:
         st.caption(
             "It is not drawn more often, because its codes are not rare: they lie among those of other groups. "
@@ -189,7 +201,7 @@ def drawn(found: Groups) -> None:
 
 def _rows(
     found: Groups, words: str, values: np.ndarray, limits: tuple[float, float] = (0.0, np.inf)
-) -> list[dict[str, object]]:
+) -> list[dict[str, Any]]:
     """limits: where the intervals are cut, as no share lies beyond 0 or 1."""
     rows = []
     for label, each in zip(found.labels, found.over_seeds(values), strict=True):
@@ -224,7 +236,7 @@ def _chart(frame: pd.DataFrame, y_title: str, labels: Sequence[str], words: str,
         strokeDash=[4, 4], color="#888888"
     )
     layers = [line.encode(y="y:Q"), spans, dots] if level is not None else [spans, dots]
-    st.altair_chart(alt.layer(*layers).properties(height=280), alt=words, key=f"groups-{y_title}")
+    chart(alt.layer(*layers).properties(height=280), words, key=f"groups-{y_title}")
 
 
 # --- pictures and numbers -------------------------------------------------------------------------------------------
@@ -259,7 +271,7 @@ def pictured(found: Groups) -> None:
 
 def table(found: Groups) -> None:
     """Every figure of every group: means over the seeds, and how far the difference may be off."""
-    st.subheader("In numbers", anchor=False)
+    st.header("In numbers", anchor=False)
     images, draws = found.values("images", 1).mean(0), found.values("draws", 1).mean(0)
     columns: dict[str, list[str]] = {
         "group": found.labels,
@@ -284,7 +296,7 @@ def table(found: Groups) -> None:
         "others in nats per image, lower is better: reconstruction, and negative ELBO, which bounds −log p(x). A "
         "change "
         "is with minus without, seed by seed; ± is half its 95% t interval.",
-        help=panels.NAT,
+        help=NAT,
     )  # fmt: skip
     st.download_button(
         "Download as CSV",

@@ -22,5 +22,5 @@ def offer(run: Run, type: Literal["secondary", "tertiary"] = "secondary") -> Non
     if why := explorer.refusal(run.config):
         st.caption(f"No one-file explorer: {plain(why)}")
     else:
-        made = File("One-file explorer", f"{run.id}.html", partial(explorer.build, run), WORDS)
+        made = File("One-file explorer (HTML)", f"{run.id}.html", partial(explorer.build, run), WORDS)
         downloads.button(made, type=type)

@@ -1,24 +1,22 @@
 """What the latent map is made of: the view in the address, the points, the replay, and what is known of a selection."""
 
-import hashlib
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import streamlit as st
 
 from app import look, pictures, state, terms
+from app.charts import chart
 from app.components.scatter import Pictures, Plane, Replay, scatter
 from genmodels import data, figures
-from genmodels.analysis.projection import Linear, dimensions, neighbour_agreement, pca, tsne
+from genmodels.analysis.projection import Linear, neighbour_agreement
 from genmodels.config import UserError
-from genmodels.files import disk_errors, home
 from genmodels.inside import Inside
+from genmodels.maps import PCA, RAW, TSNE, Map, View, flat, make_tsne, sample, stamp, tsne_of
 from genmodels.runs import Run
 
-PCA, TSNE, RAW = "PCA", "t-SNE", "Dimensions"
 PERPLEXITIES = [5, 10, 30, 50, 100]
 SIZES = {1000: "a few seconds", 2500: "about 5 seconds", 5000: "about 10 seconds", 10_000: "about 20 seconds"}
 SHOWN = 60  # images of a selection
@@ -35,26 +33,6 @@ $\mathrm{KL}(P \,\|\, Q) = \sum_{i \ne j} p_{ij} \log \frac{p_{ij}}{q_{ij}}$ is 
 codes are, on the scale of the perplexity, and $q_{ij} \propto (1 + \|y_i - y_j\|^2)^{-1}$ how near their points
 are. No formula leads back, so empty places are not decoded and the past is not replayed.
 """
-
-
-class View(NamedTuple):
-    """How the codes become points. x and y: dimensions from 0; taken: images that t-SNE takes."""
-
-    kind: str
-    x: int = 0
-    y: int = 1
-    perplexity: int = 30
-    seed: int = 0
-    taken: int = 2500
-
-
-class Map(NamedTuple):
-    """Points float32 (n, 2) of the test images `ids`; the plane they lie on, None for t-SNE."""
-
-    points: np.ndarray
-    ids: np.ndarray
-    plane: Linear | None
-    axes: tuple[str, str]
 
 
 def choose_view(inside: Inside) -> View:
@@ -102,11 +80,6 @@ def _times() -> str:
     return ", ".join(f"{size:,} take {words}" for size, words in SIZES.items()) + " on two free cores."
 
 
-def stamp(inside: Inside) -> str:
-    """Told apart by it: codes that have learned since."""
-    return hashlib.blake2b(np.ascontiguousarray(inside.means).data, digest_size=8).hexdigest()
-
-
 def map_of(inside: Inside, view: View) -> Map | None:
     """The points of a view; None where t-SNE was stopped. Raises UserError."""
     if view.kind == TSNE:
@@ -125,42 +98,11 @@ def _flat(_inside: Inside, of: str, view: View) -> Map:
     return flat(_inside.means, _inside.labels, view)
 
 
-def flat(means: np.ndarray, labels: np.ndarray, view: View) -> Map:
-    """Codes (N, L) on two dimensions or principal components, as images 0 to N-1; a single dimension by class (N,)."""
-    everything = np.arange(len(means))
-    if means.shape[1] == 1:  # the code across, the classes in rows
-        plane = Linear(np.zeros(1), np.array([[1.0, 0.0]]), np.array([1.0, 0.0]))
-        points = np.column_stack([means[:, 0], labels]).astype(np.float32)
-        return Map(points, everything, plane, ("latent dimension 1", "class"))
-    plane = pca(means) if view.kind == PCA else dimensions(means, view.x, view.y)
-    return Map(plane.place(means), everything, plane, axes_of(view, plane))
-
-
-def sample(count: int, wanted: int) -> np.ndarray:
-    """Numbers of the images that t-SNE takes: always the same, in order."""
-    return np.sort(np.random.default_rng(0).permutation(count)[:wanted])
-
-
-def axes_of(view: View, plane: Linear) -> tuple[str, str]:
-    """What stands at the axes, with the variance each explains."""
-    if view.kind == PCA:
-        names = "principal component 1", "principal component 2"
-    else:
-        names = f"latent dimension {view.x + 1}", f"latent dimension {view.y + 1}"
-    x, y = (f"{name}: {share:.0%} of variance" for name, share in zip(names, plane.shares, strict=True))
-    return x, y
-
-
 def _tsne_of(inside: Inside, ids: np.ndarray, view: View) -> np.ndarray | None:
     """From where maps are kept, or computed under a progress bar; None where the visitor has stopped it."""
-    keeper, name = keeper_of(inside.run), f"tsne-{len(ids)}-{view.perplexity}-{view.seed}"
-    try:
-        known = keeper.arrays(name)
-    except UserError:  # damaged: computed anew
-        known = {}
-    if str(known.get("stamp")) == stamp(inside) and known["points"].shape == (len(ids), 2):
-        return known["points"]
-    place, stopped = st.empty(), f"stopped-{name}-{inside.run.id}"
+    if (known := tsne_of(inside, ids, view.perplexity, view.seed)) is not None:
+        return known
+    place, stopped = st.empty(), f"stopped-tsne-{len(ids)}-{view.perplexity}-{view.seed}-{inside.run.id}"
     if st.session_state.get(stopped):
         with place.container():
             st.info("Stopped before the map was ready.")
@@ -171,21 +113,10 @@ def _tsne_of(inside: Inside, ids: np.ndarray, view: View) -> np.ndarray | None:
         bar = st.progress(0.0, words)
         # A press ends this run of the page at the next word of progress, and the work with it.
         st.button("Stop", icon=":material/stop:", on_click=st.session_state.update, args=({stopped: True},))
-    means = inside.means[ids]
-    points = tsne(means, view.perplexity, view.seed, lambda share: bar.progress(share, f"{words}: {share:.0%}"))
-    keeper.write_arrays(name, {"points": points, "stamp": np.array(stamp(inside))})
+    said = lambda share: bar.progress(share, f"{words}: {share:.0%}")  # noqa: E731
+    points = make_tsne(inside, ids, view.perplexity, view.seed, said)
     place.empty()
     return points
-
-
-def keeper_of(run: Run) -> Run:
-    """Where maps are kept: in the run's folder, or under the home for one that comes with the package."""
-    if not run.shipped:
-        return run
-    folder = home() / "maps" / run.id
-    with disk_errors("the map"):
-        folder.mkdir(parents=True, exist_ok=True)
-    return Run(folder)
 
 
 def replay_of(inside: Inside, found: Map) -> Replay | None:
@@ -353,7 +284,7 @@ def selected(group: Sequence[Inside], chosen: Sequence[int]) -> None:
     if not len(which):
         st.caption("Nothing is selected: choose **Lasso** or **Box** above the map and draw round some points.")
         return
-    st.subheader(f"{len(which):,} selected", anchor=False)
+    st.header(f"{len(which):,} selected", anchor=False)
     left, middle, right = st.columns([9, 8, 8], gap="medium")
     with left:
         sheet = pictures.sheet(inside.images[which[:SHOWN]], 32, inside.light, SHOWN)
@@ -362,7 +293,7 @@ def selected(group: Sequence[Inside], chosen: Sequence[int]) -> None:
             st.caption(f"The first {SHOWN} of {len(which):,}.")
         st.page_link(
             state.page_file("arithmetic"), label="Use as group A in Arithmetic", icon=":material/calculate:",
-            query_params={"run": inside.run.id, "a": _as_group(which)},
+            query_params=state.here(run=inside.run.id, a=_as_group(which)),
         )  # fmt: skip
         if len(which) > terms.LINKED:
             st.caption(f"A link carries up to {terms.LINKED} selected images: these are kept in this tab only.")
@@ -371,10 +302,7 @@ def selected(group: Sequence[Inside], chosen: Sequence[int]) -> None:
         most = int(counts.argmax())
         told = f"{counts[most]:,} of {len(which):,} are of class {state.plain(inside.classes[most])}."
         if len(inside.classes) > 1:
-            st.altair_chart(
-                figures.class_counts(inside.classes, counts.tolist()), key=f"classes-{inside.run.id}", alt=told
-            )
-            st.caption(told)
+            chart(figures.class_counts(inside.classes, counts.tolist()), told, key=f"classes-{inside.run.id}")
     with right:
         means(group, which)
 

@@ -28,7 +28,7 @@ def history(run: Run) -> list[frozenset[int]]:
 
 def panel(found: Scored, at: float) -> None:
     """Tick training images, and train again without them. Raises UserError."""
-    st.subheader("Train again without some")
+    st.header("Train again without some")
     if found.asked.part != "train":
         st.info(
             "A model has not learned from test images. Choose **Training images** above to mark those it should not."

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import streamlit as st
 
-from app import look, separation, start, state, stoppable
+from app import downloads, look, separation, start, state, stoppable
+from app.charts import chart
 from app.components.album import album, figure, picture
 from app.pictures import layout
 from app.separation import SIGNS, Sides
@@ -121,7 +122,7 @@ def choose() -> Run | None:
     title = state.plain(data.title(run.config.dataset))
     st.info(f"{title}, which this run has learned from, is not on this machine: fetch it, or choose another run.")
     st.page_link(state.page_file("data"), label="Fetch it on the page Data", icon=":material/photo_library:",
-                 query_params={"data": run.config.dataset})  # fmt: skip
+                 query_params=state.here(data=run.config.dataset))  # fmt: skip
     return None
 
 
@@ -281,9 +282,9 @@ def charts(found: Scored) -> float:
         sets = {own: found.scores[~found.is_other]} | ({other: found.scores[found.is_other]} if other else {})
         words = separation.beyond_in_words(sides, at, score.unit, state.plain(own), other and state.plain(other))
         with place:
-            st.markdown(f"**{score.title}**, {score.unit}")
-            chart = separation.histogram(sets, at, score.unit)
-            st.altair_chart(chart, alt=f"Histogram of {score.title}: {' and '.join(sets)}")
+            drawn = separation.histogram(sets, at, score.unit)
+            middles = state.plain(separation.middles(sets, score.unit))
+            chart(drawn, middles, key="scores-histogram", heading=f"**{score.title}**, {score.unit}")
         st.markdown(words)
     if right and other:
         with right:
@@ -298,9 +299,9 @@ def _roc(found: Scored, sides: Sides, own: str, other: str) -> None:
     main, by_ink = curves[title].auroc, curves[SCORES["ink"].title].auroc
     means = float(found.scores[~found.is_other].mean()), float(found.scores[found.is_other].mean())
     words = separation.verdict(which, main, by_ink, means, state.plain(own), state.plain(other))
-    st.markdown("**ROC**: what is found, for what is taken for odd by mistake")
-    told = " and ".join(f"{name}, AUROC {each.auroc:.3f}" for name, each in curves.items())
-    st.altair_chart(separation.roc(curves, sides), alt=f"ROC curves: {told}")
+    told = " and ".join(f"{name}, AUROC {each.auroc:.3f}" for name, each in curves.items()) + "."
+    heading = "**ROC**: what is found, for what is taken for odd by mistake"
+    chart(separation.roc(curves, sides), told, key="roc", heading=heading)
     st.markdown(words)
 
 
@@ -309,13 +310,14 @@ def both_sides(found: Scored, at: float) -> None:
     order = np.argsort(-found.scores, kind="stable")
     beyond, below = order[found.scores[order] > at], order[found.scores[order] <= at]
     near = np.concatenate([beyond[-SHOWN // 2 :], below[: SHOWN // 2]])
-    for title, chosen in (
-        (f"Beyond the threshold, the oddest of {len(beyond):,}", beyond[:SHOWN]),
-        ("Near the threshold", near),
-        (f"Below it, the most normal of {len(below):,}", below[::-1][:SHOWN]),
-    ):
-        st.markdown(f"**{title}**")
-        show(found, chosen)
+    with downloads.keeping("outliers", f"outliers-{found.run.id}-{found.asked.score}"):
+        for title, chosen in (
+            (f"Beyond the threshold, the oddest of {len(beyond):,}", beyond[:SHOWN]),
+            ("Near the threshold", near),
+            (f"Below it, the most normal of {len(below):,}", below[::-1][:SHOWN]),
+        ):
+            st.markdown(f"**{title}**")
+            show(found, chosen)
     if found.other:
         signs = ", ".join(
             f"{sign} {state.plain(each.title)}" for sign, each in zip(SIGNS, (found.own, found.other), strict=True)

@@ -2,25 +2,26 @@
 
 import contextlib
 import math
-import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import streamlit as st
 from streamlit.errors import StreamlitPageNotFoundError
 
-from app import doctor, game, pictures, settings, steering
+from app import doctor, downloads, game, pictures, settings, sharing, steering, summary
+from app.charts import NAT, chart
 from app.controls import attempt
 from app.plan import duration
-from app.state import go, page_file, plain
-from genmodels import data, duel, figures, jobs
+from app.state import go, here, page_file, plain
+from genmodels import data, demo, duel, figures, jobs
 from genmodels.config import UserError
 from genmodels.families import FAMILIES
+from genmodels.files import remembered
 from genmodels.runs import Run, RunConfig, Status
 from genmodels.steering import Turn
 
-READER = re.compile(r", (?=(?:judge|autoencoder) features)")  # in a unit, before what read the images
 # icon and colour of each state; the word is the state's own name
 STATES = {
     "queued": (":material/hourglass_empty:", "orange"),
@@ -44,19 +45,23 @@ LOOKS: dict[str, tuple[str, str, *tuple[set[str], ...]]] = {
     "complete": ("Complete", ":material/extension:", {"denoise_path"}, {"log_likelihood", "decode"}, {"translate"}),
     "outliers": ("Outliers", ":material/search_insights:", {"encode"}),
 }
-NAT = "A nat is the natural unit of information: 1 nat = 1.44 bits."
 LATEST = -1  # on the time slider: the newest pictures, whatever their step
 Point = dict[str, Any]
 
 
+def name_of(config: RunConfig) -> str:
+    """VAE on Digits: for a menu, which knows no Markdown."""
+    family = FAMILIES[config.family].title if config.family in FAMILIES else config.family
+    return f"{family} on {data.title(config.dataset)}"
+
+
 def heading(config: RunConfig) -> str:
-    """VAE on Digits."""
-    family = FAMILIES[config.family].title if config.family in FAMILIES else plain(config.family)
-    return f"{family} on {dataset_title(config.dataset)}"
+    """VAE on Digits, as Markdown."""
+    return plain(name_of(config))
 
 
 def dataset_title(name: str) -> str:
-    """Edges of MNIST."""
+    """Edges of MNIST, as Markdown."""
     return plain(data.title(name))
 
 
@@ -128,13 +133,15 @@ def _watch(run: Run, known: str, pace: float | None) -> None:
     arrays: Mapping[str, np.ndarray] = {}
     try:
         name = pictures.newest(run) if step == LATEST else f"snapshots/{step}"
-        seen, arrays = pictures.of_run(run, name), run.arrays(name)
+        seen, arrays = pictures.of_run(run, name), pictures.arrays_of(run, name)
     except UserError as error:
         st.error(plain(str(error)))
     if told or seen or status.active:
-        charts(run, status, seen, arrays, told, step)
+        # What is drawn anew every second is kept once it has come to rest.
+        with contextlib.nullcontext() if status.active else downloads.keeping("train", f"pictures-{run.id}"):
+            charts(run, status, seen, arrays, told, step)
     if not status.active:
-        final_figures(run)
+        summary.final_figures(run)
 
 
 def charts(
@@ -191,13 +198,18 @@ def unread(run: Run, told: list[Point]) -> int:
 
 def wrong_weights(run: Run) -> str | None:
     """What is wrong with the file of weights, as its header and its length tell; None where nothing is."""
+    try:
+        return remembered(run.path / "weights.safetensors", _wrong)
+    except FileNotFoundError:
+        return "Its weights are missing: there is no file weights.safetensors."
+
+
+def _wrong(weights: Path) -> str | None:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(run.path / "weights.safetensors", framework="numpy"):
+        with safe_open(weights, framework="numpy"):
             return None
-    except FileNotFoundError:
-        return "Its weights are missing: there is no file weights.safetensors."
     except (SafetensorError, OSError):
         return "Its weights are damaged: the file weights.safetensors was cut off or changed."
 
@@ -213,7 +225,7 @@ def links(run: Run) -> None:
         for page, (label, icon, *ways) in LOOKS.items():
             with contextlib.suppress(StreamlitPageNotFoundError):
                 if any(needs <= able for needs in ways) and (page != "complete" or way_of(run)):
-                    st.page_link(page_file(page), label=label, icon=icon, query_params={"run": run.id})
+                    st.page_link(page_file(page), label=label, icon=icon, query_params=here(run=run.id))
 
 
 def standing(run: Run, status: Status) -> None:
@@ -224,11 +236,12 @@ def standing(run: Run, status: Status) -> None:
         actions(run, status)
     if status.state == "failed":
         st.error(plain(status.error or "It failed without a word."))
-        if words := run.last_words(12):
+        if not demo.on() and (words := run.last_words(12)):
             with st.expander("Last lines of its log"):
                 st.code(words, language=None, wrap_lines=True)
     elif status.state == "finished":
-        st.caption(f"{status.step:,} steps in {duration(status.seconds)} on {plain(status.device)}.")
+        end = f"{status.step:,} steps in {duration(status.seconds)} on {plain(status.device)}."
+        st.caption(f"{end} {plain(status.doing)}")
     else:
         st.progress(min(1.0, max(0.0, status.share)), in_words(run, status))
 
@@ -238,7 +251,9 @@ def in_words(run: Run, status: Status) -> str:
     wish = run.wish
     if status.state == "queued":
         place = jobs.place_in_queue(run, status)
-        return f"Number {place} in the queue. It starts by itself when there is room."
+        left = jobs.until_next()
+        soon = f" The model that trains now has {duration(left)} left." if left else ""
+        return f"Number {place} in the queue. It starts by itself when there is room.{soon}"
     if status.state == "paused":
         return f"Paused at step {status.step:,}. Nothing is lost."
     if status.state == "stopped":
@@ -252,11 +267,8 @@ def in_words(run: Run, status: Status) -> str:
             "evaluating": "Measuring the result.",
         }.get(status.doing, "Starting.")
     left = status.seconds_left
-    parts = [
-        f"Training on {plain(status.device)}",
-        f"step {status.step:,}",
-        f"{status.images_per_second:,.0f} images/s",
-    ]
+    parts = [f"Training on {plain(status.device)}", f"step {status.step:,}"]
+    parts.append(f"{status.images_per_second:,.0f} images/s")
     return ", ".join(parts) + (f", {duration(left)} left" if left is not None else "")
 
 
@@ -270,6 +282,8 @@ def actions(run: Run, status: Status) -> None:
         st.button("Stop", icon=":material/stop:", on_click=attempt, args=(jobs.stop, run))
     if st.button("Duplicate with changes", icon=":material/content_copy:"):
         go("train", like=run.id)
+    if run.stamp and not status.active:
+        sharing.menu(run, status)
     if st.button("Train another", icon=":material/add:"):
         go("train")
 
@@ -281,14 +295,32 @@ def time_slider(run: Run, status: Status) -> int:
         steps = [*steps, LATEST]
     if len(steps) < 2:
         return LATEST
-    key, end = f"step-{run.id}", "now" if status.active else "end"
+    end = "now" if status.active else "end"
+    key = f"step-{run.id}-{end}"  # what was chosen is sent back by its words
     if st.session_state.get(key) not in steps:
-        st.session_state.pop(key, None)
+        st.session_state[key] = _step_in_address(steps)
+
+    def told() -> None:
+        if st.session_state[key] == steps[-1]:
+            st.query_params.pop("step", None)
+        else:
+            st.query_params["step"] = str(st.session_state[key])
+
     chosen = st.select_slider(
-        "Look back in time (step)", steps, steps[-1], lambda each: end if each == LATEST else f"{each:,}", key=key,
-        help="Moves the line on the curves and the pictures together.",
+        "Look back in time (step)", steps, format_func=lambda each: end if each == LATEST else f"{each:,}", key=key,
+        help="Moves the line on the curves and the pictures together.", on_change=told,
     )  # fmt: skip
     return LATEST if chosen == steps[-1] and steps[-1] == LATEST else int(chosen)
+
+
+def _step_in_address(steps: list[int]) -> int:
+    """The step that a link asks for, or the last."""
+    asked = st.query_params.get("step", "")
+    if asked in map(str, steps):
+        return int(asked)
+    if asked:
+        st.warning(f"Of step {plain(asked[:20])} nothing was kept: here is the last.")
+    return steps[-1]
 
 
 def pictures_of(run: Run, seen: Mapping[str, pictures.Picture], names: list[str]) -> None:
@@ -321,9 +353,10 @@ def axes_form() -> tuple[str, bool]:
     """Steps or seconds, straight or logarithmic."""
     with st.container(horizontal=True, vertical_alignment="center"):
         x = st.segmented_control(
-            "Across", ["step", "seconds"], default="step", required=True, key="curves-x", label_visibility="collapsed"
-        )
-        return x, st.toggle("Logarithmic", key="curves-log")
+            "Across", ["step", "seconds"], default="step", required=True, key="curves-x",
+            label_visibility="collapsed", bind="query-params",
+        )  # fmt: skip
+        return x, st.toggle("Logarithmic", key="curves-log", bind="query-params")
 
 
 def curve(axes: Axes, run: Run, names: tuple[str, ...], height: int) -> None:
@@ -331,8 +364,7 @@ def curve(axes: Axes, run: Run, names: tuple[str, ...], height: int) -> None:
     unit = losses(run)[names[0]]
     lines = {part: {name: series(axes.told, part, name, axes.x) for name in names} for part in ("train", "test")}
     alone, (name, *_) = len(names) == 1, names
-    st.markdown(f"**{' and '.join(map(figures.title, names))}**, {unit}", help=NAT if unit.startswith("nats") else None)
-    chart = figures.live_curves(
+    drawn = figures.live_curves(
         {part: each[name] for part, each in lines.items()}
         if alone
         else {figures.title(name): each for name, each in lines["train"].items()},
@@ -344,8 +376,8 @@ def curve(axes: Axes, run: Run, names: tuple[str, ...], height: int) -> None:
         if alone
         else duel.pair_sentence(names, unit, lines["train"], lines["test"])
     )
-    st.vega_lite_chart(chart, key=f"curve-{name}", alt=sentence.replace("**", ""))
-    st.caption(sentence)
+    told = f"**{' and '.join(map(figures.title, names))}**, {unit}"
+    chart(drawn, sentence, key=f"curve-{name}", heading=told, help=NAT if unit.startswith("nats") else None)
 
 
 def dimensions(run: Run, arrays: Mapping[str, np.ndarray]) -> None:
@@ -353,48 +385,11 @@ def dimensions(run: Run, arrays: Mapping[str, np.ndarray]) -> None:
     if "kl" not in arrays:
         return
     kl = arrays["kl"]
-    st.markdown("**What each latent dimension carries**, KL in nats")
     sentence = figures.kl_sentence(kl)
-    st.vega_lite_chart(figures.live_kl_bars(kl), key="kl", alt=sentence)
     if "latents" in arrays and run.config.knobs.get("likelihood") == "bernoulli":
         sentence += (
             f" Measured on {len(arrays['latents']):,} test images in grey. The KL in the curves and figures differs:"
             " it is of images drawn in black and white, as the model learns from them."
         )
-    st.caption(sentence)
-
-
-def final_figures(run: Run) -> None:
-    """The metrics of the test set, with unit and number of images."""
-    try:
-        found = run.summary()
-    except UserError as error:
-        st.error(plain(str(error)))
-        return
-    if not found:
-        return
-    st.subheader("Measured on the test images")
-    judges: set[str] = set()
-    with st.container(horizontal=True):
-        for name, metric in found.items():
-            unit, *reader = READER.split(metric["unit"], maxsplit=1)  # the same for all that were read by it
-            better = "" if metric["better"] == "neither" else f" {metric['better'].capitalize()} is better."
-            with st.container(width=165, gap=None):
-                nat = f" {NAT}" if metric["unit"].startswith("nats") else ""
-                help_ = f"Measured on {metric['n']:,} images.{better}{nat}"
-                st.metric(figures.title(name), figures.number(metric["value"], unit), help=help_)
-                if metric["floor"] is not None:  # of real images, unless the unit says of what
-                    floor = figures.number(metric["floor"])
-                    unit += f" ({floor})" if "; floor:" in unit else f"; real images: {floor}"
-                st.caption(plain(unit))
-                judges |= set(reader)
-    for each in sorted(judges):
-        st.caption(
-            f"Read by a fixed network of this dataset: {plain(each)}. Its hash says which one it is: compare values "
-            "only where it is the same."
-        )
-    if any(metric["floor"] is not None for metric in found.values()):
-        st.caption(
-            "Real images: what real ones score in the place of the model's. It is no limit: where images are few it "
-            "varies with the choice, and a model can score better."
-        )
+    what = "**What each latent dimension carries**, KL in nats"
+    chart(figures.live_kl_bars(kl), sentence, key="kl", heading=what)

@@ -1,16 +1,17 @@
 """What is shown of images that came out of noise: each beside its noise, the film, the schedule, the strip, files."""
 
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import streamlit as st
 
 from app import pictures, state
+from app.charts import chart
 from app.components.album import album, figure, picture
 from app.components.player import Film, player, sheet_of
-from app.pictures import DOWNLOAD
+from app.downloads import File, offer
 from genmodels import figures, media
 from genmodels.analysis import transitions
 from genmodels.analysis.judge import Judge
@@ -70,7 +71,7 @@ def pairs(
 
 def watch(tried: Tried) -> None:
     """The film of one of them, the schedule beside it, the film strip, and files."""
-    st.subheader("Step by step")
+    st.header("Step by step")
     count, which = len(tried.results), 0
     if count > 1:
         chosen = st.segmented_control(
@@ -119,17 +120,16 @@ def _play(tried: Tried, films: list[Film], tour: transitions.Tour, classes: Sequ
     levels = [each.level for each in tried.moments]
     alpha, sigma = tried.denoiser.schedule(levels)
     steps = np.arange(count)
-    chart = figures.live_curves(
+    drawn = figures.live_curves(
         {"image: α": (steps, alpha), "noise: σ": (steps, sigma)}, x_title="step", cursor=frame, height=220
     )
-    chart["padding"] = {"left": 0, "top": 4, "right": 4, "bottom": 0}
+    drawn["padding"] = {"left": 0, "top": 4, "right": 4, "bottom": 0}
     told = (
         f"At step {frame} of {count - 1}, level {levels[frame]:.2f}, x_t is {alpha[frame]:.2f} of the image plus "
         f"{sigma[frame]:.2f} of noise."
     )
-    st.markdown("**The schedule**: how much of the image and of the noise there is after each step")
-    st.vega_lite_chart(chart, key="denoising-schedule", alt=f"The schedule over the steps. {told}")
-    st.caption(state.plain(told))
+    what = "**The schedule**: how much of the image and of the noise there is after each step"
+    chart(drawn, state.plain(told), key="denoising-schedule", heading=what)
 
 
 def _columns(tried: Tried, noisy: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, list[int]]:
@@ -162,16 +162,13 @@ def _files(tried: Tried, which: int, noisy: np.ndarray, predicted: np.ndarray) -
     def film() -> np.ndarray:
         return np.concatenate([noisy, np.full_like(noisy[:, :, :, :1], media.PAPER), predicted], axis=3)
 
-    makers: dict[str, tuple[str, str, Callable[[], bytes]]] = {
-        "GIF": ("gif", "image/gif", lambda: media.gif(film(), 1 / PACE, factor)),
-        "MP4": ("mp4", "video/mp4", lambda: media.mp4(film(), PACE, 2 * factor)),
-        "Film strip": (
-            "png", "image/png", lambda: media.png(media.grid(_columns(tried, noisy, predicted)[0], MOMENTS, factor, 4))
-        ),
-    }  # fmt: skip
-    with st.container(horizontal=True):
-        for title, (ending, kind, make) in makers.items():
-            st.download_button(
-                title, make, f"denoising-{tried.name}-{which + 1}.{ending}", kind, icon=DOWNLOAD, key=f"get-{ending}",
-                on_click="ignore",
-            )  # fmt: skip
+    def strip() -> np.ndarray:
+        return media.grid(_columns(tried, noisy, predicted)[0], MOMENTS, factor, 4)
+
+    name = f"denoising-{tried.name}-{which + 1}"
+    offer(
+        "denoising",
+        File("GIF", f"{name}.gif", lambda: media.gif(film(), 1 / PACE, factor)),
+        File("MP4", f"{name}.mp4", lambda: media.mp4(film(), PACE, 2 * factor)),
+        File("Film strip", f"{name}.png", lambda: media.png(strip())),
+    )

@@ -14,12 +14,12 @@ import streamlit as st
 
 from app import pictures, state
 from app.components.latents import Place, latents
-from app.pictures import DOWNLOAD
+from app.downloads import File, offer
 from app.start import FARTHEST, Start, forget
 from genmodels.config import UserError
-from genmodels.figures import number
-from genmodels.inside import DEAD, Inside
-from genmodels.media import as_people_write, gif, png
+from genmodels.inside import Inside
+from genmodels.media import as_people_write, gif, grid, png
+from genmodels.sliders import carries, dead_words, told
 
 CELL = 56  # CSS pixels of an image of the grid, about
 ROWS = 16  # dimensions in the grid at first, at most
@@ -97,36 +97,6 @@ def explore(inside: Inside, start: Start) -> np.ndarray:
     return sum((place.strengths[name] * vector for name, vector in directions.items()), place.z)
 
 
-def unit(inside: Inside) -> str:
-    return "variance" if inside.kl is None else "nats"
-
-
-def carries(inside: Inside) -> list[str]:
-    """What each dimension carries: 1.24 nats."""
-    name = unit(inside)
-    amounts = [number(each) if each >= 0.005 else "0.00" for each in inside.importance]
-    return [f"{name} {each}" if inside.kl is None else f"{each} {name}" for each in amounts]
-
-
-def told(inside: Inside) -> list[str]:
-    """What each dimension carries, and the true factor that it follows, where factors are known."""
-    from genmodels.analysis.traversal import followed
-
-    words = carries(inside)
-    if inside.factor_names:
-        for index, follows in enumerate(followed(inside.means, inside.factors)):
-            if follows:
-                words[index] += f", follows {inside.factor_names[follows.factor]} ({follows.share:.0%})"
-    return words
-
-
-def dead_words(inside: Inside) -> str:
-    count = inside.latent_size - inside.active
-    what = "1 dead dimension" if count == 1 else f"{count} dead dimensions"
-    less = f"less than {DEAD:g} nats" if inside.kl is not None else f"a variance below {DEAD:g}"
-    return f"{what} ({less}: moving them changes next to nothing)"
-
-
 class Grid(NamedTuple):
     """images: uint8 (R, K, C, H, W), dark on light. rows, columns: labels. marked: (R,). scale: on the page."""
 
@@ -171,8 +141,18 @@ def make_grid(inside: Inside, z: np.ndarray, columns: np.ndarray, rows: int) -> 
     return Grid(as_people_write(images, inside.light), labels, heads, nearest(z, dimensions, values), scale)
 
 
-def show_grid(inside: Inside, grid: Grid) -> None:
-    """The picture, what it says, and its downloads."""
+def image_file(inside: Inside, z: np.ndarray) -> File:
+    """The image where the sliders stand, z (L,)."""
+    scale = max(1, round(8 * CELL / inside.images.shape[3]))
+
+    def make() -> bytes:
+        return png(grid(as_people_write(inside.decode(z[None]), inside.light), 1, scale))
+
+    return File("Image", f"image-{inside.run.id}.png", make, "The image where the sliders stand.")
+
+
+def show_grid(inside: Inside, grid: Grid, image: File) -> None:
+    """The picture, what it says, and its downloads, with that of the image."""
     from genmodels.analysis.traversal import frames, sheet
 
     large = sheet(grid.images, grid.rows, grid.columns, grid.marked, 2 * grid.scale)
@@ -184,13 +164,12 @@ def show_grid(inside: Inside, grid: Grid) -> None:
         f"Each row moves one dimension and leaves the others where the sliders stand; columns are standard deviations "
         f"{of}. The framed image of each row is the nearest to where that slider stands."
     )
-    with st.container(horizontal=True):
-        name = f"traversal-{inside.run.id}"
-        st.download_button("PNG", lambda: png(large), f"{name}.png", "image/png", on_click="ignore", icon=DOWNLOAD)
-        st.download_button(
-            "GIF", lambda: gif(frames(grid.images, grid.rows, 2 * grid.scale), PACE), f"{name}.gif", "image/gif",
-            on_click="ignore", icon=DOWNLOAD, help="All rows move together, there and back.",
-        )  # fmt: skip
+    name = f"traversal-{inside.run.id}"
+    moving = File(
+        "GIF", f"{name}.gif", lambda: gif(frames(grid.images, grid.rows, 2 * grid.scale), PACE),
+        "All rows move together, there and back.",
+    )  # fmt: skip
+    offer("perturbation", File("PNG", f"{name}.png", lambda: png(large)), moving, image)
 
 
 FORMULA = r"""

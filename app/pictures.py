@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import streamlit as st
 
+from app import collected
 from genmodels import data, media
 from genmodels.families import FAMILIES
 from genmodels.figures import title
@@ -39,6 +40,10 @@ class Picture(NamedTuple):
     address: str
     width: int
     caption: str = ""
+
+    def png(self) -> bytes:
+        """The file itself."""
+        return base64.b64decode(self.address.partition(",")[2])
 
 
 class Facts(NamedTuple):
@@ -75,6 +80,7 @@ def layout(side: int, cell: int, width: int) -> tuple[int, int, int]:
 
 def show(picture: Picture, alt: str, caption: str | None = None) -> None:
     """Given by its address, so that nothing on the way resizes it."""
+    collected.add(alt, picture.png)
     st.image(picture.address, caption, picture.width, alt=alt)
 
 
@@ -113,12 +119,33 @@ def facts(name: str, size: int | None, channels: int | None) -> Facts:
     return Facts(dataset.shape, dataset.classes, dataset.sizes, picture)
 
 
+@st.cache_data(show_spinner="Preparing the images", max_entries=32, ttl=120)
+def part_of(name: str, side: int, depth: int, part: data.Part, page: int) -> tuple[list, dict, str]:
+    """Class names with a picture each, images of the part in each class, and a sentence about all parts."""
+    found = data.load(name, side, depth)
+    if found.sources is not None:
+        return [("", couples(found, part, 40, 4, WIDTH, page))], found.counts(part), found.summary
+    groups = found.examples(part, layout(side, 40, WIDTH)[1], page)[:20]
+    light = bool(groups) and media.is_light_on_dark(groups[0][1])
+    return [(each, sheet(few, 40, light, 6)) for each, few in groups], found.counts(part), found.summary
+
+
 def of_run(run: Run, name: str) -> dict[str, Picture]:
     """The pictures in one .npz of a run, by name; what belongs together stands in rows. Raises UserError."""
     last = newest(run)
     light = _light(str(run.path), last, run.changed(f"{last}.npz"))
     asked = "conditional" in FAMILIES[run.config.family].abilities  # its samples go round the classes
     return _pictures(str(run.path), name, run.changed(f"{name}.npz"), light, len(run.config.classes) if asked else 0)
+
+
+def arrays_of(run: Run, name: str) -> dict[str, np.ndarray]:
+    """As `Run.arrays`, unpacked once for all who look at what was written. Raises UserError."""
+    return _arrays(str(run.path), name, run.changed(f"{name}.npz"))
+
+
+@st.cache_data(show_spinner=False, max_entries=32)
+def _arrays(path: str, name: str, changed: int) -> dict[str, np.ndarray]:
+    return Run(Path(path)).arrays(name)
 
 
 def _images(path: str, name: str) -> dict[str, np.ndarray]:

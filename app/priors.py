@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import streamlit as st
 
-from app import fitting, maps, state, stoppable
+from app import fitting, state, stoppable
 from app.start import choice
 from genmodels.config import UserError
 from genmodels.data import Dataset
 from genmodels.exchange import PRIOR
 from genmodels.families import FAMILIES
+from genmodels.maps import keeper_of
 from genmodels.runs import Run
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def ready(run: Run, prior: str, dataset: Callable[[Run], Dataset | None]) -> boo
 
 def learned(run: Run) -> "LearnedPrior | None":
     """The flow of this run as it is now; None where there is none. Raises UserError."""
-    keeper = maps.keeper_of(run)
+    keeper = keeper_of(run, PRIOR)
     return _opened(str(keeper.path / PRIOR), str(run.path), run.stamp, keeper.changed(PRIOR))
 
 
@@ -142,5 +143,5 @@ def _learn(run: Run, loaded: Dataset) -> None:
         found.append((yield from learn(points)))
 
     stoppable.watched(fitting.growing(path()), fitting.tell, fitting.curve, name="prior")
-    save(found[0], maps.keeper_of(run).path / PRIOR, run.stamp)
+    save(found[0], keeper_of(run, PRIOR).path / PRIOR, run.stamp)
     st.rerun()

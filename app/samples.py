@@ -2,8 +2,7 @@
 
 import contextlib
 import html
-import io
-import zipfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,7 +11,8 @@ import streamlit as st
 
 from app import priors, state
 from app.components.album import album, figure, picture, table
-from app.pictures import DOWNLOAD, layout
+from app.downloads import File, keeping, offer, zipped
+from app.pictures import layout
 from app.start import SEEDS, forget, whole
 from genmodels import data, media
 from genmodels.config import UserError
@@ -136,7 +136,7 @@ def draw(run: Run, asked: Asked) -> Shown:
     return Shown(run, asked, images, light, names)
 
 
-@st.cache_resource(show_spinner=False, max_entries=6)
+@st.cache_resource(show_spinner=False, max_entries=12)
 def opened(path: str, made: int) -> Run:
     return Run(Path(path))
 
@@ -215,25 +215,18 @@ def _downloads(shown: Shown, images: np.ndarray) -> None:
     name = f"samples-{shown.run.id}-{shown.asked.seed}"
     factor, columns, gap = layout(images.shape[3], CELL, GRID)
     columns = shown.asked.n if shown.by_class else columns
-    files = {
-        "PNG": ("png", "image/png", lambda: media.png(media.grid(images, columns, 2 * factor, 2 * gap))),
-        "ZIP": ("zip", "application/zip", lambda: zipped(images)),
-    }
-    with st.container(horizontal=True):
-        for title, (ending, kind, make) in files.items():
-            st.download_button(
-                title, make, f"{name}.{ending}", kind, icon=DOWNLOAD, on_click="ignore", key=f"get-{ending}",
-                help="The grid as one picture." if ending == "png" else "Each sample as a PNG of its own pixels.",
-            )  # fmt: skip
+    grid = partial(media.grid, images, columns, 2 * factor, 2 * gap)
+    single = [("", partial(_png, image)) for image in images]
+    offer(
+        "samples",
+        File("PNG", f"{name}.png", lambda: media.png(grid()), "The grid as one picture."),
+        File("ZIP", f"{name}.zip", lambda: zipped(single), "Each sample as a PNG of its own pixels."),
+    )
 
 
-def zipped(images: np.ndarray) -> bytes:
-    """Each image as a PNG. uint8 (N, C, H, W)."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for number, image in enumerate(images, 1):
-            archive.writestr(f"{number:03}.png", media.png(media.grid(image[None], 1)))
-    return buffer.getvalue()
+def _png(image: np.ndarray) -> bytes:
+    """uint8 (C, H, W)."""
+    return media.png(media.grid(image[None], 1))
 
 
 class Near(NamedTuple):
@@ -250,7 +243,7 @@ def nearest(shown: Shown) -> None:
     """Each sample beside its nearest training image, and whether that is suspiciously near. Raises UserError."""
     from genmodels.analysis.nearest import sentence, too_near
 
-    st.subheader("Nearest training images")
+    st.header("Nearest training images")
     near = _nearest(str(shown.run.path), shown.run.stamp, data.is_present(shown.run.config.dataset), shown.images)
     if near is None:
         st.info(
@@ -261,11 +254,12 @@ def nearest(shown: Shown) -> None:
     st.write(state.plain(sentence(near.found, near.known)))
     flagged, reals = too_near(near.found, near.known), media.as_people_write(near.images, shown.light)
     size, cells = _size(reals, CELL), []
-    for i, sample in enumerate(shown.as_people_write):
-        both = [picture(sample, size, f"Sample {shown.names[i]}"), picture(reals[i], size, near.names[i])]
-        name = f"{FLAG if flagged[i] else ''}{html.escape(shown.names[i])}"
-        cells.append(figure(both, f"{name}<br>{near.found.distance[i]:.1%}", bool(flagged[i])))
-    album(cells)
+    with keeping("samples", f"nearest-{shown.run.id}-{shown.asked.seed}"):
+        for i, sample in enumerate(shown.as_people_write):
+            both = [picture(sample, size, f"Sample {shown.names[i]}"), picture(reals[i], size, near.names[i])]
+            name = f"{FLAG if flagged[i] else ''}{html.escape(shown.names[i])}"
+            cells.append(figure(both, f"{name}<br>{near.found.distance[i]:.1%}", bool(flagged[i])))
+        album(cells)
     st.caption(
         "In each pair: the sample, then the training image nearest to it, and how far apart they are: the root of the "
         f"mean squared difference of a pixel, as a share of the full range. Marked by {FLAG}and a frame: nearer than "

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from genmodels.analysis.outliers import LIKELIHOODS, SCORES, Separation
-from genmodels.figures import COLOURS, DASHES, number
+from genmodels.figures import COLOURS, DASHES, EDGE, number
 
 BINS = 40
 SHOWN = (0.002, 0.998)  # shares of all scores between which the bars lie: one odd image would squeeze the rest
@@ -80,11 +80,17 @@ def histogram(piles: dict[str, np.ndarray], threshold: float, unit: str, height:
         )
     )  # fmt: skip
     at = pd.DataFrame({"score": [threshold], "words": ["threshold"]})
-    rule = alt.Chart(at).mark_rule(color="#888888", strokeWidth=2).encode(x="score:Q")
-    words = alt.Chart(at).mark_text(angle=270, align="right", dx=-4, dy=-7, color="#888888").encode(
+    rule = alt.Chart(at).mark_rule(color=EDGE, strokeWidth=2).encode(x="score:Q")
+    words = alt.Chart(at).mark_text(angle=270, align="right", dx=-4, dy=-7, color=EDGE).encode(
         x="score:Q", y=alt.value(0), text="words:N"
     )  # fmt: skip
     return alt.layer(bars, rule, words).properties(height=height)
+
+
+def middles(piles: dict[str, np.ndarray], unit: str) -> str:
+    """What the histogram says: the middle of each set."""
+    found = (f"{number(float(np.median(each)))} of {name}" for name, each in piles.items())
+    return f"Median score, {unit}: {', '.join(found)}."
 
 
 def roc(curves: dict[str, Separation], sides: Sides, height: int = 300) -> Any:
@@ -114,7 +120,7 @@ def roc(curves: dict[str, Separation], sides: Sides, height: int = 300) -> Any:
     mark = alt.Chart(here).mark_point(filled=True, size=110, shape="diamond", color=COLOURS[0], opacity=1)
     tooltip = [alt.Tooltip("false:Q", format=".1%"), alt.Tooltip("true:Q", format=".1%")]
     return alt.layer(
-        guess.mark_line(color="#888888", strokeDash=[4, 4], strokeWidth=1).encode(x=x, y=y), lines,
+        guess.mark_line(color=EDGE, strokeDash=[4, 4], strokeWidth=1).encode(x=x, y=y), lines,
         mark.encode(x=x, y=y, tooltip=tooltip),
     ).properties(height=height)  # fmt: skip
 

@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import streamlit as st
 
+from app import downloads
 from app.components.pad import pad
 from app.state import plain
+from genmodels import demo
 from genmodels.completion import Completer
 from genmodels.config import UserError
 from genmodels.data.pictures import FORMATS, UnreadableError, decode
@@ -120,8 +122,9 @@ def choice(
 
 def _test(inside: Inside) -> Start:
     chosen, words = choose_image(inside.labels, inside.classes)
-    what = "test image" if inside.real else "model's copy of test image"
-    return Start(inside.means[chosen], inside.images[chosen], f"The {what} {words}")
+    if not inside.real:  # the model's copy was not encoded: it is what the decoder draws at this very code
+        return Start(inside.means[chosen], None, f"The model's copy of test image {words}")
+    return Start(inside.means[chosen], inside.images[chosen], f"The test image {words}")
 
 
 def choose_image(labels: np.ndarray, classes: Sequence[str]) -> tuple[int, str]:
@@ -210,7 +213,7 @@ def uploaded() -> np.ndarray | None:
     given = st.file_uploader(
         "Any picture: its middle square is resized to what the model reads",
         [each.lower() for each in (*FORMATS, "jpg")],
-        on_change=lambda: go(start="upload"), key="perturb-upload", max_upload_size=20,
+        on_change=lambda: go(start="upload"), key="perturb-upload", max_upload_size=demo.upload_limit(20),
     )  # fmt: skip
     if given is None:
         return None
@@ -226,6 +229,7 @@ def picture(seen: Denoiser | Completer, key: str, otherwise: str) -> tuple[np.nd
     and what it is; None while there is none. otherwise: said while the paper is blank. Raises UserError."""
     kind = choose_kind(PICTURES)
     if kind == "test":
+        downloads.given(None)
         chosen, words = choose_image(seen.labels, seen.classes)
         what = "Test image" if seen.real else "The dataset is not on this machine: the model's own picture"
         return seen.images[chosen], int(seen.labels[chosen]) if seen.classes else None, f"{what} {words}."
@@ -235,11 +239,13 @@ def picture(seen: Denoiser | Completer, key: str, otherwise: str) -> tuple[np.nd
         channels, side, _ = seen.images.shape[1:]
         inks = BLACK_AND_WHITE if channels == 1 or seen.light else INKS
         given = pad("Draw here", key=key, inks=inks, pen=STROKE / side)
-    if given is None or given.min() == given.max():
+    what = "Your picture" if kind == "upload" else "Your drawing"
+    there = given is not None and given.min() < given.max()
+    image = downloads.given(_read(seen, given, what) if given is not None and there else None)
+    if image is None:
         st.info("Choose a picture." if kind == "upload" else otherwise)
         return None
-    what = "Your picture" if kind == "upload" else "Your drawing"
-    return _read(seen, given, what), None, f"{what}, as the model reads it."
+    return image, None, f"{what}, as the model reads it."
 
 
 def _read(seen: Inside | Denoiser | Completer, given: np.ndarray, words: str) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import streamlit as st
 
+from app.collected import collecting
 from app.plan import duration
 
 AGAIN = 0.2  # seconds between two looks at what is being made
@@ -78,7 +79,7 @@ def watched(
             share, words = tell(number, each)
             left = f", {duration((now - began) * (1 - share) / share)} left" if share > 0 else ""
             bar.progress(min(1.0, share), words[0].upper() + words[1:] + left)
-            with place.container():
+            with place.container(), collecting():  # no picture that will be kept
                 preview(each)
             looked = now
     return found

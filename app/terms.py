@@ -64,11 +64,15 @@ class Sum(NamedTuple):
 
 def once(inside: Inside, name: str, function: Callable[[Inside], Any]) -> Any:
     """What is the same for all who look at this run, computed once."""
-    stamps = inside.run.stamp, inside.run.changed("latents.npz")
-    return _once((str(inside.run.path), inside.real, *stamps), name, inside, function)
+    return _once(which(inside), name, inside, function)
 
 
-@st.cache_data(show_spinner=False, max_entries=32)
+def which(inside: Inside) -> tuple[Any, ...]:
+    """Others as soon as the run has learned on."""
+    return str(inside.run.path), inside.real, inside.run.stamp, inside.run.changed("latents.npz")
+
+
+@st.cache_data(show_spinner=False, max_entries=128)
 def _once(which: tuple[Any, ...], name: str, _inside: Inside, _function: Callable[[Inside], Any]) -> Any:
     return _function(_inside)
 

@@ -1,13 +1,16 @@
 """What the Transitions page is made of: its settings in the address, the tour of each run, and how both are drawn."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import streamlit as st
 
-from app import judges, look, panels, pictures, settings, state, steering
+from app import downloads, judges, look, panels, pictures, settings, state, steering
+from app.charts import chart
 from app.components.player import Film, player, sheet_of
+from app.downloads import File
 from genmodels import figures, media
 from genmodels.analysis import transitions
 from genmodels.analysis.judge import Judge
@@ -119,6 +122,8 @@ def stops_form(inside: Inside, between: str, back: bool) -> Callable[[Inside], S
     if unknown:
         st.warning(f"There is no class '{state.plain(unknown[0][:40])}' in this run, so the tour leaves it out.")
     there = [name for c, name in enumerate(inside.classes) if (inside.labels == c).any()]
+    if (before := st.session_state.get("order")) and not set(before) & set(inside.classes):
+        del st.session_state["order"]  # of a run with other classes
     order = st.multiselect(
         "In this order", list(inside.classes), there[:10], key="order", bind="query-params",
         help="The order in which they are chosen. A class without test images has no place in it.",
@@ -137,14 +142,10 @@ def _images_form(inside: Inside) -> Callable[[Inside], Stops]:
         with place:
             number = _image_number(key, f"{word} test image", min(last, len(chosen)), last)
             image, label = inside.images[number : number + 1], inside.classes[inside.labels[number]]
-            what = (
-                f"Test image {inside.which[number] + 1}"
-                if inside.real
-                else f"The model's copy of test image {inside.which[number] + 1}"
-            )
+            what = f"Test image {number + 1}" if inside.real else f"The model's copy of test image {number + 1}"
             pictures.show(pictures.sheet(image, 64, inside.light, 1, 64), f"{what}, class {label}", str(label))
             chosen.append(number)
-    names = tuple(f"image {inside.which[number] + 1} ({inside.classes[inside.labels[number]]})" for number in chosen)
+    names = tuple(f"image {number + 1} ({inside.classes[inside.labels[number]]})" for number in chosen)
 
     def stops(run: Inside) -> Stops:
         if not np.array_equal(run.labels, inside.labels) or not np.array_equal(run.which, inside.which):
@@ -233,7 +234,7 @@ def _radius(run: str, made: int, _means: np.ndarray) -> float:
     return transitions.radius(_means)
 
 
-@st.cache_resource(show_spinner=False, max_entries=4)  # a long tour in colour is some 50 MB
+@st.cache_resource(show_spinner=False, max_entries=8)  # a long tour in colour is some 50 MB, of digits 1 MB
 def _kept(run: str, made: int, codes: bytes, eyes: str, within: float) -> dict[str, tuple[np.ndarray, bytes, Meter]]:
     """Filled by who first asks: a function whose value is kept cannot move a bar."""
     return {}
@@ -293,28 +294,26 @@ def _caption(each: Take) -> str:
 
 def curves(takes: Sequence[Take], frame: int) -> None:
     """Strays, neighbours and jumps over the frames, a line for each run."""
-    drawn = {
+    charts = {
         "Off its two classes": ("probability", figures.stray_lines),
         "Real images near": ("images", figures.neighbour_lines),
         "Pixel jump": ("grey levels of 255", figures.jump_lines),
     }
-    for place, (title, (unit, lines)) in zip(st.columns(3, gap="medium"), drawn.items(), strict=True):
+    for place, (title, (unit, lines)) in zip(st.columns(3, gap="medium"), charts.items(), strict=True):
         tour = takes[0].tour
         if found := lines({each.letter or "this run": each.meter for each in takes}, tour):
             found = {name: (numbers(tour)[tour.moving], y[tour.moving]) for name, (_, y) in found.items()}
-            chart = figures.live_curves(found, x_title="frame", cursor=frame, height=200)
-            chart["padding"] = {"left": 0, "top": 4, "right": 4, "bottom": 0}
-            if len(takes) < 2:  # one line needs no name
-                for channel in ("color", "strokeDash"):
-                    chart["layer"][0]["encoding"][channel]["legend"] = None
+            drawn = figures.live_curves(found, x_title="frame", cursor=frame, height=200)
+            drawn["padding"] = {"left": 0, "top": 4, "right": 4, "bottom": 0}
+            if len(takes) < 2:
+                drawn = figures.without_legend(drawn)
             highest = "; ".join(
                 f"{name}: {figures.number(float(y.max()))}" if len(takes) > 1 else figures.number(float(y.max()))
                 for name, (_, y) in found.items()
             )
             with place:
-                st.markdown(f"**{title}**, {unit}")
-                st.vega_lite_chart(chart, key=f"meter-{title}", alt=f"{title}, {unit}, over the frames. {highest}")
-                st.caption(state.plain(f"Highest: {highest}."))
+                told = state.plain(f"Highest: {highest}.")
+                chart(drawn, told, key=f"meter-{title}", heading=f"**{title}**, {unit}, over the frames")
 
 
 def verdict(each: Take) -> str:
@@ -362,7 +361,9 @@ def table(takes: Sequence[Take]) -> None:
     }
     lines = [f"| {title} | {' | '.join(cells)} |" for title, cells in rows.items()]
     names = " | ".join(each.letter for each in takes)
-    st.markdown("\n".join([f"| | {names} |", f"|---|{'---:|' * len(takes)}", *lines]))
+    st.markdown("\n".join([f"| Figure | {names} |", f"|---|{'---:|' * len(takes)}", *lines]))
+    columns = {each.name: [cells[number] for cells in rows.values()] for number, each in enumerate(takes)}
+    downloads.button(File("CSV", "meter.csv", partial(downloads.spreadsheet, {"Figure": list(rows), **columns})))
     if told := unlike(takes):
         st.caption(state.plain(told))
 

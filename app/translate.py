@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import streamlit as st
 
-from app import look, pictures, start, state
+from app import downloads, look, pictures, start, state
 from app.components.pad import Live, pad
+from app.downloads import File, given, keeping
 from app.routes import address
 from genmodels.analysis.fidelity import l1
 from genmodels.config import UserError
@@ -112,16 +113,17 @@ def one(translator: Translator, direction: str) -> None:
         st.fragment(draw)(translator, direction)
         return
     try:
-        given = _test(translator, direction) if kind == "test" else _upload(translator, direction)
-        if given is None:
+        seen = _test(translator, direction) if kind == "test" else _upload(translator, direction)
+        if seen is None:
             st.info("Choose a picture.")
         else:
-            show(translator, *given)
+            show(translator, *seen)
     except UserError as error:
         st.error(state.plain(str(error)))
 
 
 def _test(translator: Translator, direction: str) -> tuple[Found, str]:
+    given(None)
     kind = translator.kinds[direction]
     chosen, words = start.choose_image(kind.labels, translator.classes)
     which = np.array([chosen])
@@ -144,20 +146,23 @@ def _upload(translator: Translator, direction: str) -> tuple[Found, str] | None:
             first, True, key="translate-apart",
             help="Then the picture itself is what should come out, and the error can be measured.",
         )  # fmt: skip
-    if picture is None:
+    read = None
+    if picture is not None:
+        read = np.stack(translator.take_apart(picture) if apart else [translator.read(picture, direction)])
+    if (read := given(read)) is None:
         return None
-    image, partner = translator.take_apart(picture) if apart else (translator.read(picture, direction), None)
+    image, *partner = read[:, None]
     if image.min() == image.max():
         raise UserError("Nothing is left of the picture where the model looks, in its middle square: choose another.")
-    words = "Made of your picture, which is the true partner." if apart else "Your picture, as the model reads it."
-    return found(translator, direction, image[None], None if partner is None else partner[None]), words
+    words = "Made of your picture, which is the true partner." if partner else "Your picture, as the model reads it."
+    return found(translator, direction, image, partner[0] if partner else None), words
 
 
 def show(translator: Translator, seen: Found, words: str) -> None:
     """The pictures side by side, and how far they are from what they should be."""
     side = seen.inputs.shape[3]
     cell = max(1, SIDE // side) * side
-    with st.container(horizontal=True):
+    with keeping("translate", f"translation-{translator.run.id}"), st.container(horizontal=True):
         for name, images in seen.rows.items():
             picture = pictures.sheet(images, cell, translator.light, 1, cell)
             with st.container(width=picture.width, gap="xsmall"):
@@ -196,7 +201,7 @@ def batch(translator: Translator, direction: str) -> None:
 
     kind = translator.kinds[direction]
     inputs, many = kind.images, f"{called(kind)}s"
-    st.subheader("A batch")
+    st.header("A batch")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         most = min(MOST, len(inputs))
         count = st.number_input(many, 1, most, min(10, most), key="count", bind="query-params", width=120)
@@ -212,7 +217,7 @@ def batch(translator: Translator, direction: str) -> None:
     pictures.show(picture, f"{count} {many.lower()} in columns; in rows: {', '.join(seen.rows)}. {seen.errors}")
     st.markdown(seen.errors)
     name = f"translations-{translator.run.id}-{direction}.png"
-    st.download_button("PNG", data, name, "image/png", on_click="ignore", icon=pictures.DOWNLOAD)
+    downloads.offer("translate", File("PNG", name, lambda: data))
 
 
 @st.cache_data(show_spinner=False, max_entries=32)

@@ -28,7 +28,7 @@ class Traversal(NamedTuple):
 def test_images(run: Run) -> str:
     """The same text for runs in which number i is the same test image; empty before there are codes."""
     try:
-        labels = run.arrays(pictures.newest(run)).get("labels")
+        labels = pictures.arrays_of(run, pictures.newest(run)).get("labels")
     except UserError:  # said where its pictures are drawn
         return ""
     if labels is None:

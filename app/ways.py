@@ -8,14 +8,14 @@ import streamlit as st
 
 from app import judges, look, panels, priors, state, tours
 from app.components.player import Film, player, sheet_of
-from app.pictures import DOWNLOAD
+from app.downloads import File, offer
 from app.samples import Shown, abilities, opened
 from app.start import whole
 from genmodels import media
 from genmodels.analysis import transitions
 
 if TYPE_CHECKING:
-    pass
+    from genmodels.analysis.judge import Judge
 
 SIDE = 112  # pixels of a frame in a file, about
 IDEA = r"""
@@ -43,7 +43,7 @@ def way(shown: Shown) -> None:
     run, asked = shown.run, shown.asked
     if "decode" not in abilities(run) or len(shown.images) < 2:
         return
-    st.subheader("From one sample to another")
+    st.header("From one sample to another")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         first, second = (_end(shown, *each) for each in (("first", "From", 0), ("second", "To", 1)))
         plan, pace = _plan("denoise_path" in abilities(run))
@@ -90,7 +90,7 @@ def _film(
     stops = transitions.Stops(z, np.zeros(2, int), tuple(shown.names[each] for each in ends))
     tour = transitions.tour(stops, plan, np.zeros(z.shape[1]))
     frames = _frames(shown, tour.codes, frames_of)
-    probabilities = judge.probabilities(frames) if judge else None
+    probabilities = _read(judge.facts.sha256, frames, judge) if judge else None
     if probabilities is not None:
         read = labels or probabilities[[0, -1]].argmax(1)
         tour = tour._replace(stops=stops._replace(labels=np.array(read)))
@@ -137,20 +137,22 @@ def _frames(shown: Shown, noise: np.ndarray, labels: tuple[int, ...] | None) -> 
     return kept[0]
 
 
-@st.cache_resource(show_spinner=False, max_entries=8)
+@st.cache_resource(show_spinner=False, max_entries=16)
 def _kept(path: str, made: int, noise: bytes, labels: tuple[int, ...] | None, prior: str) -> list[np.ndarray]:
     """Filled by who first asks: a function whose value is kept cannot move a bar."""
     return []
 
 
+@st.cache_data(show_spinner=False, max_entries=32)
+def _read(eyes: str, frames: np.ndarray, _judge: "Judge") -> np.ndarray:
+    """What the judge takes each frame for, kept: a rerun shows the same film. (F, K)."""
+    return _judge.probabilities(frames)
+
+
 def _film_downloads(frames: np.ndarray, name: str, pace: int) -> None:
     factor = max(1, round(SIDE / frames.shape[3]))
-    with st.container(horizontal=True):
-        st.download_button(
-            "GIF", lambda: media.gif(frames, 1 / pace, factor), f"{name}.gif", "image/gif", icon=DOWNLOAD,
-            on_click="ignore",
-        )  # fmt: skip
-        st.download_button(
-            "MP4", lambda: media.mp4(frames, pace, 2 * factor), f"{name}.mp4", "video/mp4", icon=DOWNLOAD,
-            on_click="ignore",
-        )  # fmt: skip
+    offer(
+        "samples",
+        File("GIF", f"{name}.gif", lambda: media.gif(frames, 1 / pace, factor)),
+        File("MP4", f"{name}.mp4", lambda: media.mp4(frames, pace, 2 * factor)),
+    )

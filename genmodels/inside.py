@@ -1,7 +1,7 @@
 """A trained run opened to be looked into: its model, the codes of its test images, and the images themselves."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from genmodels.runs import Run
 from genmodels.training import Images, evaluating
 
 AT_ONCE = 1000  # codes that are decoded together
+MANY = 12  # runs that are remembered: each is small, without its dataset
 WHILE_WAITED_FOR = 100  # images that are encoded when a run is opened, where it takes steps
 DEAD = 0.01  # KL in nats, or variance of the codes without a posterior, below which a dimension says nothing
 
@@ -115,11 +116,11 @@ class Inside:
 
 def _decode(model: Any, z: np.ndarray) -> np.ndarray:
     with evaluating(model):
-        parts = [model.decode(part) for part in torch.from_numpy(np.asarray(z, np.float32)).split(AT_ONCE)]
-        return np.concatenate([to_bytes(part) for part in parts])
+        parts = torch.from_numpy(np.asarray(z, np.float32)).split(AT_ONCE)
+        return np.concatenate([to_bytes(model.decode(part)) for part in parts])  # floats of one part at a time
 
 
-@opened_once
+@partial(opened_once, keep=MANY)
 def open_inside(run: Run, present: bool) -> Inside:
     """The run, from memory where it was opened before and has not learned since. Raises UserError."""
     config, model = run.config, run.model

@@ -35,6 +35,22 @@ def moving_average(network: nn.Module, decay: float) -> AveragedModel:
     return AveragedModel(network, multi_avg_fn=mix, use_buffers=True).requires_grad_(False)
 
 
+def followed(model: Any) -> dict[str, str]:
+    """Name of each weight that a moving average follows -> the name of that average. Both in the model's state."""
+    names = {module: name for name, module in model.named_modules()}
+    pairs = model.averages().values() if hasattr(model, "averages") else ()
+    return {
+        f"{names[network]}.{key}": f"{names[average]}.module.{key}"
+        for average, network in pairs
+        for key in network.state_dict()
+    }
+
+
+def completed(weights: dict[str, Tensor], model: Any) -> dict[str, Tensor]:
+    """Weights of a model, where a network that was kept only as its moving average is that average."""
+    return {own: weights[average] for own, average in followed(model).items() if average in weights} | weights
+
+
 class DenseProducts(torch.autograd.Function):
     """Linear layers one after another, each with its ReLU where asked, in bfloat16 with float32 weights and gradients.
 

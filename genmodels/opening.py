@@ -10,21 +10,21 @@ from typing import TypeVar
 from genmodels import data
 from genmodels.runs import Run
 
-KEPT = 6  # opened runs of each kind that are remembered
+KEPT = 6  # opened runs of each kind that are remembered, some of them with their whole dataset
 
 Opened = TypeVar("Opened")
 _forget: list[Callable[[], None]] = []
 
 
-def opened_once(anew: Callable[[Run, bool], Opened]) -> Callable[[Run], Opened]:
+def opened_once(anew: Callable[[Run, bool], Opened], keep: int = KEPT) -> Callable[[Run], Opened]:
     """From memory what `anew` made of the same run before: of its weights, its codes, and whether its dataset is here.
 
     anew: takes a run and whether its dataset is on this machine; what it raises is not remembered. Each run is opened
-    once, however many ask at the same time, and nobody waits for another run.
+    once, however many ask at the same time, and nobody waits for another run. keep: how many are remembered.
     """
     locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
 
-    @lru_cache(KEPT)
+    @lru_cache(keep)
     def opened(path: Path, stamps: tuple[int, int], present: bool) -> Opened:
         return anew(Run(path), present)
 

@@ -13,10 +13,11 @@ try:
 except UserError as error:
     st.error(state.plain(str(error)))
     members = {}
+new = place.expander("**Train a new comparison**", expanded=not members, icon=":material/add:")
+if members:
+    comparison.watch(members)
 try:
-    with place.expander("**Train a new comparison**", expanded=not members, icon=":material/add:"):
+    with new:  # last, because its estimate takes a trial
         betas.form()
 except UserError as error:
     place.error(state.plain(str(error)))
-if members:
-    comparison.watch(members)

@@ -7,9 +7,8 @@ from app.naming import named
 
 st.title("Compare")
 st.write("Choose runs and see which is better at what, by how much, and at what cost.")
-runs = compare.chosen()
+runs = compare.chosen() or compare.empty()
 if not runs:
-    compare.empty()
     st.stop()
 compare.watch(runs)
 measure.again(runs, named(runs))

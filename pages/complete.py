@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import answers, complete, state
+from app import answers, complete, downloads, state
 from genmodels.config import UserError
 
 st.title("Complete")
@@ -11,8 +11,9 @@ try:
     chosen = complete.choose()
     asked = complete.ask(chosen[0])
     if asked is not None:
-        answers.show_question(asked, chosen[0].light)
-        answers.results(chosen, asked)
+        with downloads.keeping("complete", f"answers-{asked.kind}-{asked.seed}"):
+            answers.show_question(asked, chosen[0].light)
+            answers.results(chosen, asked)
     with st.expander("The formulas", icon=":material/functions:"):
         st.markdown(answers.FORMULA)
 except UserError as error:

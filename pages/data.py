@@ -2,21 +2,11 @@
 
 import streamlit as st
 
-from app import controls, pictures, state
-from genmodels import data, figures, media
+from app import controls, downloads, pictures, state
+from app.charts import chart, classes
+from genmodels import data, demo, figures
 from genmodels.config import UserError
 from genmodels.data import intake
-
-
-@st.cache_data(show_spinner="Preparing the images", max_entries=32, ttl=120)
-def sheets(name: str, side: int, depth: int, part: data.Part, page: int) -> tuple[list, dict, str]:
-    """Class names with a picture each, images of the part in each class, and a sentence about all parts."""
-    found = data.load(name, side, depth)
-    if found.sources is not None:
-        return [("", pictures.couples(found, part, 40, 4, pictures.WIDTH, page))], found.counts(part), found.summary
-    groups = found.examples(part, pictures.layout(side, 40, pictures.WIDTH)[1], page)[:20]
-    light = bool(groups) and media.is_light_on_dark(groups[0][1])
-    return [(each, pictures.sheet(few, 40, light, 6)) for each, few in groups], found.counts(part), found.summary
 
 
 def look() -> None:
@@ -28,26 +18,30 @@ def look() -> None:
         st.query_params["data"] = name
         st.rerun()
     controls.fetched(name)
-    side, depth = controls.image_form(st.container(), "look", name, None, None)
-    part = st.segmented_control("Part", data.PARTS, default="train", required=True)
-    page = st.number_input("Sheet", 1, 999, 1, width=160, help="Each sheet shows other images of the same classes.")
-    rows, counts, summary = sheets(name, side, depth, part, int(page) - 1)
+    side, depth = controls.image_form_in_address("look", name)
+    part = st.segmented_control("Part", data.PARTS, default="train", required=True, key="part", bind="query-params")
+    page = st.number_input(
+        "Sheet", 1, 999, 1, width=160, help="Each sheet shows other images of the same classes.", key="sheet",
+        bind="query-params",
+    )  # fmt: skip
+    rows, counts, summary = pictures.part_of(name, side, depth, part, int(page) - 1)
     if st.button("Train on it", type="primary", icon=":material/play_arrow:"):
         state.go("train", data=name)
-    with st.container(horizontal=True):
+    with downloads.keeping("data", f"images-{part}-{page}"), st.container(horizontal=True):
         for label, picture in rows:
-            st.image(picture.address, state.plain(label) or None, picture.width, alt=f"Images {label}")
+            pictures.show(picture, f"Images {label}", state.plain(label) or None)
     if counts:
-        st.altair_chart(figures.class_counts(list(counts)[:40], list(counts.values())[:40]), alt=summary)
-    words = f"{controls.put_in_words(name, part)} {state.plain(summary)}".strip()
-    st.caption(words + (f" The chart counts the {part} part." if counts else ""))
+        classes(counts, f"Of the {part} part", "classes")
+    st.caption(f"{controls.put_in_words(name, part)} {state.plain(summary)}".strip())
     if intake.is_kept(name) and st.popover("Delete").button("Delete for good", help="Trained runs stay."):
         intake.delete(name)
         state.data_changed()
 
 
 def bring() -> None:
-    upload = st.file_uploader("A zip archive of images, one folder for each class", "zip")
+    upload = st.file_uploader(
+        "A zip archive of images, one folder for each class", "zip", max_upload_size=demo.upload_limit()
+    )
     path = controls.server_folder()
     if not (given := upload or path):
         return
@@ -57,10 +51,10 @@ def bring() -> None:
     found: intake.Intake = st.session_state["examined"][1]
     st.markdown(f"**{found.summary}** {' '.join(found.remarks)}")
     left, right = st.columns(2)
-    left.altair_chart(figures.class_counts(*found.largest_classes), alt=found.balance)
-    left.caption(found.balance)
-    right.altair_chart(figures.size_histogram(*found.sides), alt=found.spread)
-    right.caption(found.spread)
+    with left:
+        chart(figures.class_counts(*found.largest_classes), found.balance, key="own-classes")
+    with right:
+        chart(figures.size_histogram(*found.sides), found.spread, key="own-sides")
     st.expander("Files to look at").dataframe(found.findings, hide_index=True)
     side, depth = controls.image_form(st.container(), f"own-{key}", "shapes", *found.native)
     pictures.before_and_after([(each.before, each.after) for each in intake.preview(given, found, side, depth)])

@@ -13,10 +13,11 @@ try:
     runs = debias.chosen()
 except UserError as error:
     st.error(state.plain(str(error)))
+new = place.expander("**Train a new experiment**", expanded=not runs, icon=":material/add:")
+if runs:
+    debias.watch(runs)
 try:
-    with place.expander("**Train a new experiment**", expanded=not runs, icon=":material/add:"):
+    with new:  # last, because its estimate takes a trial
         debias.form()
 except UserError as error:
     place.error(state.plain(str(error)))
-if runs:
-    debias.watch(runs)

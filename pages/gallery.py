@@ -13,6 +13,7 @@ with st.container(horizontal=True, vertical_alignment="center", horizontal_align
             cards.import_one()
         if own and st.button("Train a model", type="primary", icon=":material/add:"):
             state.go("train")
+cards.brought()
 
 if not own:
     cards.empty()
@@ -30,6 +31,6 @@ if len(mine) > limit and st.button(f"Show more ({len(mine) - limit} left)", widt
     st.session_state["shown"] = limit + cards.PAGE
     st.rerun()
 if made := [card for card in found if card.run.shipped]:
-    st.subheader("Ready-made")
+    st.header("Ready-made")
     st.caption("Models that come with the app: look inside, compare, or duplicate one with changes.")
     cards.rows(made)

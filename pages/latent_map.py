@@ -2,9 +2,10 @@
 
 import streamlit as st
 
-from app import look, maps, state
+from app import look, mapped, maps, state
 from genmodels.config import UserError
 from genmodels.inside import Inside
+from genmodels.maps import Map
 
 st.title("Latent map")
 st.write(
@@ -25,7 +26,7 @@ except UserError as error:
     state.refuse(error)
 
 
-def points_of(inside: Inside) -> maps.Map | None:
+def points_of(inside: Inside) -> Map | None:
     """The map of one run, or a sentence that says why there is none."""
     try:
         return maps.map_of(inside, view)
@@ -35,7 +36,7 @@ def points_of(inside: Inside) -> maps.Map | None:
 
 
 @st.fragment
-def drawn(pairs: list[tuple[Inside, maps.Map]]) -> None:
+def drawn(pairs: list[tuple[Inside, Map]]) -> None:
     """The maps and what is selected on them: drawn again alone when the selection changes."""
     shared = len(pairs) > 1 and maps.share_selection(*(inside for inside, _ in pairs))
     keys = [f"selection-{inside.run.id}" for inside, _ in pairs]
@@ -49,6 +50,7 @@ def drawn(pairs: list[tuple[Inside, maps.Map]]) -> None:
             maps.recall(inside, keep, name)
             chosen.append(maps.draw(inside, found, view, by, keep, len(pairs) == 1))
             st.caption(maps.sentence(inside, found, view))
+            mapped.files(inside, found, view, by)
         maps.remember(chosen[-1], name)
     if len(pairs) > 1 and not shared:
         st.info("These runs were tested on different images, so each map has a selection of its own.")

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import look, perturb, state
+from app import downloads, look, mailed, perturb, state
 from app.start import NOT_HERE, choose_start
 from genmodels.config import UserError
 
@@ -15,12 +15,14 @@ try:
         st.stop()
     st.caption(f"{start.words}." + ("" if inside.real else NOT_HERE))
     z = perturb.explore(inside, start)
-    st.subheader("Traversal grid")
+    st.header("Traversal grid")
     if inside.in_steps:
         st.caption("No grid here: one number of the noise changes hardly anything, and each picture takes many steps.")
+        downloads.offer("perturbation", perturb.image_file(inside, z))
     else:
         columns, rows = perturb.grid_settings(inside)
-        perturb.show_grid(inside, perturb.make_grid(inside, z, columns, rows))
+        perturb.show_grid(inside, perturb.make_grid(inside, z, columns, rows), perturb.image_file(inside, z))
+    mailed.offer(inside.run)
     with st.expander("The formulas", icon=":material/functions:"):
         st.markdown(perturb.FORMULA)
 except UserError as error:

@@ -29,7 +29,7 @@ try:
     else:
         films.show_file(takes, view, pace)
     films.downloads(takes, pace)
-    st.subheader("What the meter says")
+    st.header("What the meter says")
     if len(takes) > 1:
         tours.table(takes)
     for place, each in zip(st.columns(len(takes), gap="large"), takes, strict=True):

@@ -16,12 +16,12 @@ import numpy as np
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from genmodels import data, jobs, media, runs
+from genmodels import jobs, media, runs
 from tests.browser.serving import ROOT, launch, served
 
 DOCS = ROOT / "docs"
-WIDTH, HEIGHT = 1120, 720  # CSS pixels of the window
-FILM = 760  # pixels across in the GIF
+WIDTH, HEIGHT = 1280, 1000  # CSS pixels of the window
+FILM = 800  # pixels across in the GIF
 PACE = 0.2  # seconds a frame
 
 
@@ -51,15 +51,22 @@ class Film:
         path.write_bytes(media.gif(np.stack(self.frames), PACE))
 
 
+def scroll(page: Page, pixels: int) -> None:
+    page.get_by_test_id("stMain").evaluate("(main, top) => { main.scrollTop = top; }", pixels)
+    page.wait_for_timeout(300)
+
+
 def train(page: Page, film: Film, server: str) -> None:
     """From the form to curves and digits."""
-    page.goto(f"{server}/train?data={'mnist' if data.is_present('mnist') else 'digits'}")
+    page.goto(f"{server}/train")
     settled(page)
     film.take(5)
     page.get_by_role("button", name="Train", exact=True).click()
     page.wait_for_url("**/train?run=*")
     page.get_by_test_id("stVegaLiteChart").first.wait_for()
-    for _ in range(22):
+    for turn in range(26):
+        if turn == 3:  # the heading was read: now the pictures and the curves
+            scroll(page, 420)
         film.take()
         page.wait_for_timeout(900)
 
@@ -69,8 +76,9 @@ def perturb(page: Page, film: Film, server: str) -> None:
     page.goto(f"{server}/perturbation?run=vae-mnist&z=1:0")
     settled(page)
     film.take(3)
-    for which in (0, 2):
+    for which in (0, 1):
         slider = page.get_by_role("slider").nth(which)
+        slider.scroll_into_view_if_needed()
         box = slider.bounding_box()
         assert box
         page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
@@ -87,6 +95,7 @@ def look_at_map(page: Page, film: Film, server: str) -> None:
     page.goto(f"{server}/latent-map?run=vae-mnist")
     page.wait_for_selector(".stage[data-painted]")
     settled(page)
+    scroll(page, 120)
     box = page.locator(".stage").first.bounding_box()
     assert box
     for turn in range(14):
@@ -105,6 +114,7 @@ def tour(page: Page, film: Film, server: str) -> None:
     page.goto(f"{server}/transitions?run=vae-mnist")
     page.wait_for_selector(".player[data-ready]")
     settled(page)
+    scroll(page, 330)
     scrubber = page.get_by_role("slider", name="Frame")
     scrubber.focus()
     for _ in range(16):
@@ -149,6 +159,7 @@ PICTURES: dict[str, Callable[[Page, str], None]] = {
 def main(names: list[str]) -> None:
     with tempfile.TemporaryDirectory() as home:
         os.environ["GENMODELS_HOME"] = home
+        os.environ["GENMODELS_DATA"] = f"{home}/datasets"  # empty, as for everybody on the first day
         with served() as server, sync_playwright() as playwright:
             browser = launch(playwright)
             for name in names or PICTURES:

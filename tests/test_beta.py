@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from app import comparison, pictures, traversals
-from genmodels import data, experiment, figures, jobs, steering
+from genmodels import data, experiment, figures, jobs, steering, trade
 from genmodels.config import Schedule
 from genmodels.runs import Run, Status, all_runs
 from genmodels.steering import Turn
@@ -92,14 +92,14 @@ def test_everything_follows_the_slider(family: str, compared) -> None:
     assert not app.exception
     assert not app.error
     assert "only beta differs" in words(app)
-    assert "Beta 0.5" in [each.value for each in app.subheader]
+    assert "Beta 0.5" in [each.value for each in app.header]
     app.select_slider[0].set_value("4").run()
     assert not app.exception
-    assert "Beta 4" in [each.value for each in app.subheader]
+    assert "Beta 4" in [each.value for each in app.header]
     found = experiment.terms(runs[1])
     assert f"Negative ELBO **{figures.number(found['negative_elbo'])}**" in words(app)
     again = visit("beta", experiment=link(runs), beta="4", loss="KL")
-    assert "Beta 4" in [each.value for each in again.subheader]
+    assert "Beta 4" in [each.value for each in again.header]
     assert "KL nats per image" in words(again)
 
 
@@ -130,8 +130,8 @@ def test_the_first_points_do_not_flatten_the_curves() -> None:
 
 
 def test_a_kl_of_next_to_nothing_has_no_exponent() -> None:
-    points = [figures.Trade("1", "a", 8.0, 30.0), figures.Trade("8", "b", 1.52e-05, 40.0)]
-    assert "beta 8 spends 0.00 and 40.0." in figures.trade_sentence(points)
+    points = [trade.Trade("1", "a", 8.0, 30.0), trade.Trade("8", "b", 1.52e-05, 40.0)]
+    assert "beta 8 spends 0.00 and 40.0." in trade.trade_sentence(points)
     assert figures.kl_sentence(np.array([9.55e-06])).endswith("; 0.00 nats in all.")
 
 
@@ -147,7 +147,7 @@ def test_the_address_may_be_wrong(compared) -> None:
         assert any(button.label == "Train 4 models" for button in app.button), "a way out"
     app = visit("beta", experiment=link(runs), beta="77", loss="<b>")
     assert not app.exception
-    assert "Beta 0.5" in [each.value for each in app.subheader]
+    assert "Beta 0.5" in [each.value for each in app.header]
 
 
 def test_runs_put_together_say_what_differs(trained) -> None:
@@ -309,7 +309,7 @@ def test_without_the_dataset_it_still_draws(compared, monkeypatch) -> None:
     monkeypatch.setattr(data, "is_present", lambda name: name != "digits")
     app = visit("beta", experiment=link(runs))
     assert not app.exception
-    assert "Beta 0.5" in [each.value for each in app.subheader]
+    assert "Beta 0.5" in [each.value for each in app.header]
 
 
 # --- steering -------------------------------------------------------------------------------------------------------
@@ -390,11 +390,11 @@ def test_steered_runs_differ_on_the_page_compare(trained) -> None:
 
 def test_the_plot_names_points_that_coincide_together() -> None:
     points = [
-        figures.Trade("0.25", "a", 20, 8), figures.Trade("4", "b", 0.01, 27.2), figures.Trade("16", "c", 0, 27.2)
+        trade.Trade("0.25", "a", 20, 8), trade.Trade("4", "b", 0.01, 27.2), trade.Trade("16", "c", 0, 27.2)
     ]  # fmt: skip
-    spec = figures.rate_distortion(points, "4")
+    spec = trade.rate_distortion(points, "4")
     assert spec["datasets"]["trades"]["words"].tolist() == ["0.25", "", "4, 16"]
     best = spec["datasets"]["best"]
     assert np.allclose(best["kl"] + best["reconstruction"], 27.2)
-    assert "lowest for beta 16: 27.2" in figures.trade_sentence(points)
+    assert "lowest for beta 16: 27.2" in trade.trade_sentence(points)
     assert all_runs() == []

@@ -54,7 +54,7 @@ def made(
 
 def pictures(app: AppTest) -> list[list[str]]:
     """The addresses of the pictures in each album."""
-    return [re.findall(r'<img src="([^"]+)"', each.proto.body) for each in app.get("html")]
+    return [re.findall(r'<img src="([^"]+)"', each.proto.body) for each in app.main.get("html")]
 
 
 def hole(mask: np.ndarray) -> str:

@@ -188,6 +188,6 @@ def test_a_page_offers_it_or_says_why_there_is_none(home: Path, monkeypatch: pyt
     run = imported(home)
     app = visit("perturbation", run=run.id)
     assert not app.exception
-    assert "One-file explorer" in [button.label for button in app.get("download_button")]
+    assert "One-file explorer (HTML)" in [button.label for button in app.get("download_button")]
     monkeypatch.setattr(explorer, "refusal", lambda config: "No decoder: send a zip.")
     assert r"No one-file explorer: No decoder\: send a zip." in words(app.run())

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import maps
+from app import mapped, maps
 from app.components import scatter
-from genmodels import families
+from genmodels import demo, families
+from genmodels.files import in_space
 from genmodels.inside import open_inside
+from genmodels.maps import Map, keeper_of
 from genmodels.runs import Run
 from tests.test_pages import ROOT, words
 
@@ -93,7 +95,7 @@ def test_the_selection_of_a_run_is_shown_on_its_page(trained: Trained) -> None:
     app.session_state[f"selection-{run.id}"] = [3, 5, 8, 10**6]
     app.run()
     assert not app.exception
-    assert app.subheader[0].value == "3 selected"
+    assert app.header[0].value == "3 selected"
     counts = np.bincount(open_inside(run).labels[[3, 5, 8]])
     assert f"{counts.max()} of 3 are of class {counts.argmax()}" in words(app)
 
@@ -116,9 +118,8 @@ def test_tsne_is_kept_with_the_run_until_the_codes_change(trained: Trained, monk
     first = message(visit(run=run.id, view="t-SNE", perplexity="10", seed="4"))[1]["points"]
     assert (run.path / f"tsne-{len(first) // 2}-10-4.npz").exists()
     calls = []
-    monkeypatch.setattr(
-        maps, "tsne", lambda codes, *words: calls.append(words) or np.zeros((len(codes), 2), np.float32)
-    )
+    placed = lambda codes, *words: calls.append(words) or np.zeros((len(codes), 2), np.float32)  # noqa: E731
+    monkeypatch.setattr("genmodels.maps.tsne", placed)
     again = message(visit(run=run.id, view="t-SNE", perplexity="10", seed="4"))[1]["points"]
     assert not calls
     assert (first == again).all()
@@ -137,6 +138,21 @@ def test_nothing_is_written_into_a_run_that_comes_with_the_package(monkeypatch: 
     before = sorted(run.path.iterdir())
     assert not visit(run=run.id, view="t-SNE").exception
     assert sorted(run.path.iterdir()) == before
+
+
+def test_what_visitors_share_is_found_when_no_more_fits(monkeypatch: pytest.MonkeyPatch, trained: Trained):
+    run = trained(budget=3)
+    monkeypatch.setattr(Run, "shipped", True)
+    monkeypatch.setattr("genmodels.maps.SHARED", 1)
+    monkeypatch.setenv("GENMODELS_DEMO", "1")
+    with in_space(demo.new_space()):
+        first, second = (keeper_of(run, name) for name in ("a.npz", "a.npz"))
+        assert first.path == second.path
+        first.write_arrays("a", {"x": np.zeros(1)})
+        own = keeper_of(run, "b.npz")
+        own.write_arrays("b", {"x": np.zeros(1)})
+        assert own.path != first.path
+        assert [keeper_of(run, f"{name}.npz").path for name in "ab"] == [first.path, own.path]
 
 
 def test_one_latent_dimension_is_a_strip_with_a_sentence(trained: Trained) -> None:
@@ -221,3 +237,12 @@ def test_a_selection_travels_as_bits(ids: list[int]) -> None:
 @pytest.mark.parametrize("text", [None, 5, "no base64!", "A" * 10**7, ["AA=="]])
 def test_a_selection_that_no_map_sent_is_not_taken(text: object) -> None:
     assert scatter.unpack_selection(text) is None
+
+
+def test_the_table_and_the_file_count_test_images_from_1():
+    points, labels, ids = np.zeros((2, 2), np.float32), np.array([0, 1]), np.array([0, 7])
+    shown = scatter._by_point(points, labels, ["a", "b"], ids, ("", ""), [7])
+    assert shown["test image"].tolist() == [1, 8]
+    assert shown["selected"].tolist() == [False, True]
+    kept = mapped.table(Map(points, ids, None, ("", "")), labels, ["a", "b"]).decode("utf-8-sig").splitlines()
+    assert [line.split(",")[0] for line in kept] == ["test image", "1", "8"]

@@ -52,7 +52,7 @@ def made(family: str) -> Run:
 
 
 def albums(app: AppTest) -> list[str]:
-    return [each.proto.body for each in app.get("html")]
+    return [each.proto.body for each in app.main.get("html")]
 
 
 def charts(app: AppTest) -> list[str]:

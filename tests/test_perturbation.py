@@ -4,6 +4,8 @@ import base64
 import io
 import json
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +16,9 @@ from torch import nn
 
 from app import perturb, start
 from app.components import latents, pad
-from app.components.latents.decoder import describe
 from genmodels import directions, inside
 from genmodels.config import UserError
+from genmodels.decoder import describe
 from genmodels.families import FAMILIES, build
 from tests.test_pages import ROOT, Trained, visit, words
 
@@ -80,7 +82,8 @@ def test_every_family_from_every_start(name: str, trained: Trained):
         )
         assert sliders(app)
         assert len(component(app)["sliders"]) == (16 if found.in_noise else size)
-        assert [each.label for each in app.get("download_button")] == ([] if found.in_steps else ["PNG", "GIF"])
+        offered = [each.label for each in app.get("download_button") if each.label != "One-file explorer (HTML)"]
+        assert offered == (["Image", "reproduce.py"] if found.in_steps else ["PNG", "GIF", "Image", "reproduce.py"])
 
 
 @pytest.mark.parametrize(
@@ -334,3 +337,12 @@ def test_a_large_or_unknown_decoder_is_left_to_the_route():
     other.decode = lambda z: torch.tanh(other.decoder(z))  # what comes after the layers is none that is known
     assert describe(other) is None
     assert describe(nn.Linear(2, 3)) is None
+
+
+@pytest.mark.parametrize("real", [True, False])
+def test_a_copy_is_not_called_an_original(real: bool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(start, "choose_image", lambda labels, classes: (0, "1 of 1"))
+    known: Any = SimpleNamespace(real=real, means=np.zeros((1, 2)), images=np.zeros((1, 1, 8, 8)), labels=0, classes=())
+    found = start._test(known)
+    assert (found.picture is not None) == real
+    assert ("copy" in found.words) != real

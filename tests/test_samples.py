@@ -21,6 +21,7 @@ from tests.test_pages import press, visit
 
 ABLE = [name for name, family in FAMILIES.items() if "sample" in family.abilities]
 FEW = {"n": "6", "noises": "2", "frames": "5"}
+FILES = {"PNG", "ZIP", "GIF", "MP4", "Pictures", "reproduce.py"}
 
 
 def words(app: AppTest) -> str:
@@ -30,7 +31,7 @@ def words(app: AppTest) -> str:
 
 def grids(app: AppTest) -> list[str]:
     """The grid of the samples and, where there is one, that of the nearest training images."""
-    return [each.proto.body for each in app.get("html")]
+    return [each.proto.body for each in app.main.get("html")]
 
 
 @pytest.fixture(autouse=True)
@@ -109,7 +110,7 @@ def test_every_family_that_samples_has_its_page(trained, family: str):
     assert "of the training images themselves" in words(app)
     assert ("Class" in [box.label for box in app.selectbox]) == conditional
     assert len(app.get("bidi_component")) == 1
-    assert {each.label for each in app.get("download_button")} == {"PNG", "ZIP", "GIF", "MP4"}
+    assert {each.label for each in app.get("download_button")} == FILES
 
 
 def test_a_training_image_among_the_samples_is_flagged(trained, monkeypatch):
@@ -288,7 +289,7 @@ def test_an_autoencoder_learns_where_its_codes_lie_and_samples(trained, quick, m
     assert "under a normal fitted to the codes" in words(app)
     grid, near = grids(app)
     assert (grid.count("<img"), near.count("<img")) == (6, 12)
-    assert {each.label for each in app.get("download_button")} == {"PNG", "ZIP", "GIF", "MP4"}
+    assert {each.label for each in app.get("download_button")} == FILES
     z = priors.learned(run).from_flow(sampling.noise(6, run.model.config.latent_size, 0))
     shown = samples.draw(run, samples.Asked(6, 0, None, None, priors.FLOW))
     assert np.array_equal(shown.images, sampling.decoded(run.model, z))

@@ -1,4 +1,4 @@
-"""Slow motion: one update of one network, and nothing else."""
+"""Slow motion: one update of one network, and nothing else. How many steps a way out of noise is."""
 
 import copy
 import threading
@@ -11,8 +11,9 @@ import torch
 
 from genmodels import stepping, training
 from genmodels.config import UserError
+from genmodels.denoising import Way, open_denoiser
 from genmodels.families import FAMILIES
-from genmodels.runs import Run
+from genmodels.runs import Run, by_id
 from genmodels.stepping import Stepper
 from tests.conftest import data_for
 
@@ -187,3 +188,16 @@ def test_two_who_ask_for_one_thread_wait_for_each_other() -> None:
     for thread in threads:
         thread.join()
     assert found == [1]
+
+
+# -- steps out of noise
+
+
+@pytest.mark.parametrize(("steps", "level", "expected"), [(50, 1, 50), (50, 0.5, 25), (3, 0.05, 1), (0, 0.5, 0)])
+def test_steps_of_a_part_of_the_way(steps: int, level: float, expected: int):
+    assert Way(steps).steps_from(level) == expected
+
+
+def test_a_run_that_cannot_is_refused():
+    with pytest.raises(UserError, match="cannot denoise"):
+        open_denoiser(by_id("vae-digits"))

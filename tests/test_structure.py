@@ -11,6 +11,8 @@ ROOT = Path(__file__).parent.parent
 ORDER = [
     "config",
     "files",
+    "browser",
+    "demo",
     "nn",
     "unet",
     "couplings",
@@ -18,14 +20,19 @@ ORDER = [
     "data",
     "families",
     "training",
+    "decoder",
     "analysis",
     "threads",
     "runs",
+    "settings",
+    "line",
     "steering",
     "doctor",
     "ranking",
     "opening",
     "inside",
+    "sliders",
+    "maps",
     "translation",
     "denoising",
     "completion",
@@ -36,7 +43,12 @@ ORDER = [
     "jobs",
     "experiment",
     "debiasing",
+    "reproduction",
+    "explorer",
+    "onnx_export",
+    "numbers_in",
     "exchange",
+    "hosting",
 ]
 NEVER_JOBS = {"analysis", "figures", "media"}
 SOURCES = [path for room in ("genmodels", "app", "pages") for path in sorted((ROOT / room).rglob("*.py"))]
@@ -108,5 +120,5 @@ def test_the_package_and_the_gallery_s_needs_come_without_torch() -> None:
 
 
 def test_every_module_of_the_package_has_its_place() -> None:
-    free = {"__init__", "__main__", "duel", "figures", "media", "zoo"}
+    free = {"__init__", "__main__", "duel", "figures", "media", "trade", "zoo"}
     assert {module(path) for path in SOURCES if room(path) == "genmodels"} <= set(ORDER) | free

@@ -50,21 +50,21 @@ def test_every_family_with_the_ability_has_its_tour(trained, family: str):
     assert judge.judge_of("digits", run.config.classes).facts.sha256[:16] in said
     assert len(app.get("bidi_component")) == 1
     assert len(app.get("vega_lite_chart")) == 3
-    assert [each.label for each in app.get("download_button")] == ["GIF", "MP4", "Film strip"]
+    assert [each.label for each in app.get("download_button")] == ["GIF", "MP4", "Film strip", "reproduce.py"]
 
 
-@pytest.mark.parametrize("view", ["GIF", "MP4", "Film strip"])
-def test_every_file_can_be_looked_at(trained, view: str):
+@pytest.mark.parametrize(("view", "kind"), [("GIF", "bidi_component"), ("MP4", "video"), ("Film strip", "image")])
+def test_every_file_can_be_looked_at(trained, view: str, kind: str):
     app = visit("transitions", run=trained("vae").id, view=view, **SHORT)
     assert not app.exception
     assert not app.error
-    assert app.get("video" if view == "MP4" else "image")
+    assert app.get(kind)
 
 
 def test_what_is_downloaded_is_what_was_asked_for(trained, monkeypatch):
     made = {}
     monkeypatch.setattr(
-        tours.st, "download_button", lambda label, data, name, **_: made.update({name.rsplit(".")[-1]: data()})
+        tours.st, "download_button", lambda label, data, name, *_, **__: made.update({name.rsplit(".")[-1]: data()})
     )
     visit("transitions", run=trained("vae").id, **SHORT)
     assert made["gif"].startswith(b"GIF89a")

@@ -252,7 +252,7 @@ def test_a_test_image_its_translation_the_way_back_and_the_partner(styled: Run, 
     made, cycled = look.there_and_back(images, direction)
     assert f"true partner by **{l1(made, 255 - images).mean():.1%}**" in words(app)
     assert f"from the input by **{l1(cycled, images).mean():.1%}**" in words(app)
-    assert [each.label for each in app.get("download_button")] == ["PNG"]
+    assert [each.label for each in app.get("download_button")] == ["Pictures", "reproduce.py", "PNG", "reproduce.py"]
 
 
 def test_without_a_way_back_there_is_neither_cycle_nor_choice(edges: Run):

@@ -1,20 +1,24 @@
 """What comes with the package: small, without images of a dataset, and good to look into."""
 
+import io
 import shutil
+import zipfile
+from functools import cache
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 
-from genmodels import exchange, runs
+from genmodels import data, exchange, runs
 from genmodels.analysis.fidelity import l1
 from genmodels.config import UserError
 from genmodels.families import FAMILIES
 from genmodels.inside import open_inside
+from genmodels.nn import followed
 from genmodels.runs import Run
 from genmodels.translation import open_translator
-from genmodels.zoo.__main__ import RECIPES, measured, shrink
+from genmodels.zoo.__main__ import BETAS, GREYS, RECIPES, measured, shrink
 
 SHIPPED = runs.shipped_runs()
 
@@ -29,6 +33,48 @@ every_run = pytest.mark.parametrize("run", SHIPPED, ids=lambda run: run.id)
 def test_every_recipe_is_shipped_and_all_of_it_is_small() -> None:
     assert {run.id for run in SHIPPED} == set(RECIPES)
     assert sum(path.stat().st_size for path in runs.ZOO.rglob("*") if path.is_file()) < 25e6
+
+
+def test_there_is_one_of_all_that_a_visitor_may_want_to_see() -> None:
+    found = {(run.config.family, run.config.dataset, run.config.knobs.get("beta")) for run in SHIPPED}
+    of_mnist = ["autoencoder", "conv-autoencoder", "conditional-gan", "vae-gan", "flow", "diffusion"]
+    wanted = {(family, "mnist", None) for family in of_mnist} | {("vae", "mnist", beta) for beta in (0.25, 1, 4, 16)}
+    wanted |= {("multi-stage-vae", "mnist", 1), ("pix2pix", "edges:mnist", None), ("cyclegan", "inverted:mnist", None)}
+    wanted |= {(family, "fashion-mnist", 1) for family in ("vae", "multi-stage-vae")}
+    assert wanted | {("diffusion", "fashion-mnist", None), ("vae", "digits", 1), ("vae", "shapes", 2)} <= found
+
+
+def test_the_betas_are_a_clean_comparison() -> None:
+    members = [run.config for run in SHIPPED if run.config.experiment == BETAS]
+    assert len(members) == 4
+    rest = [config.model_dump(exclude={"created", "knobs"}) | config.knobs | {"beta": None} for config in members]
+    assert all(each == rest[0] for each in rest)
+    assert len({run.status().step for run in SHIPPED if run.config.experiment == BETAS}) == 1
+
+
+@every_run
+def test_no_picture_in_it_is_an_image_of_its_dataset(run: Run) -> None:
+    here = data.is_present(run.config.dataset)
+    assert here or run.config.dataset not in ("digits", "shapes"), "these always are"
+    known = images_of(run.config.dataset) if here else set()
+    for file in run.path.rglob("*.npz"):
+        for name, array in run.arrays(str(file.relative_to(run.path).with_suffix(""))).items():
+            if array.ndim > 2:
+                assert name in {"samples", "latest", "reconstructions", "predicted", "translations", "cycled"}
+                assert not known & coarse(array)
+
+
+@cache
+def images_of(dataset: str) -> set[int]:
+    """Of every image of a dataset, on either side where it has two, what `coarse` makes of it."""
+    found = data.load(dataset)
+    return coarse(found.images) | (set() if found.sources is None else coarse(found.sources))
+
+
+def coarse(images: np.ndarray) -> set[int]:
+    """Hashes of the images as pictures of shipped runs are rounded. uint8 (N, C, H, W)."""
+    rounded = np.round(np.arange(256) / 255 * (GREYS - 1)).astype(np.uint8)
+    return {hash(each.tobytes()) for each in rounded[images]}
 
 
 @every_run
@@ -102,9 +148,13 @@ def test_what_is_left_of_a_run_draws_the_same_pictures(trained) -> None:
     run = trained("vae")
     z = np.random.default_rng(0).normal(size=(20, 16))
     before = open_inside(run).decode(z).astype(int)
+    means, points = run.arrays("latents")["means"], run.metrics()
     shrink(run)
     after = open_inside(Run(run.path)).decode(z).astype(int)
     assert np.abs(before - after).max() <= 2
+    assert np.abs(run.arrays("latents")["means"] - means).max() < means.std(0).max() / 64
+    assert run.metrics()[-1]["step"] == points[-1]["step"]
+    assert run.metrics()[-1]["train"] == pytest.approx(points[-1]["train"], rel=1e-5)
     assert not (run.path / "resume.pt").exists()
 
 
@@ -117,8 +167,26 @@ def test_translations_of_training_images_do_not_come_along(trained) -> None:
     shrink(run)
     after = load_file(run.path / "weights.safetensors")
     assert not any(after[name].any() for name in pools)
-    others = before.keys() - pools
-    assert all(torch.allclose(before[name].float(), after[name].float(), atol=1e-2) for name in others)
+    kept = before.keys() - pools - followed(run.model).keys()
+    assert kept
+    assert all(torch.allclose(before[name].float(), after[name].float(), atol=1e-2) for name in kept)
+
+
+def test_of_what_has_an_average_only_that_comes_along_and_travels(home) -> None:
+    run = next(run for run in SHIPPED if run.config.family == "gan")
+    weights, state = load_file(run.path / "weights.safetensors"), run.model.state_dict()
+    missing = state.keys() - weights.keys()
+    assert missing == {name for name in state if name.startswith("generator.")}
+    assert all(torch.equal(state[name], state[name.replace("generator", "average.module")]) for name in missing)
+    packed = zipfile.ZipFile(io.BytesIO(exchange.pack(run)))
+    changed = io.BytesIO()
+    with zipfile.ZipFile(changed, "w") as archive:
+        for name in packed.namelist():
+            whole = packed.read(name)
+            few = {key: each for key, each in weights.items() if key != "average.module.0.bias"}
+            archive.writestr(name, save(few) if name.endswith("weights.safetensors") else whole)
+    with pytest.raises(UserError, match="another model"):
+        exchange.unpack(changed.getvalue())
 
 
 def test_it_can_be_measured_again_and_nothing_else_changes(tmp_path) -> None:

@@ -16,11 +16,21 @@ import torch
 from torch import nn
 
 from genmodels import data
-from genmodels.analysis.judge import Judge, base_of, content_of, file_name, fitted, judge_of, keep, opened, unstyled
+from genmodels.analysis.judge import (
+    Judge,
+    base_of,
+    content_of,
+    file_name,
+    fitted,
+    judge_of,
+    keep,
+    kept_in,
+    opened,
+    unstyled,
+)
 from genmodels.config import Config, Schedule, knob
 from genmodels.data.dataset import Dataset, Report
 from genmodels.families import build, family
-from genmodels.files import home
 from genmodels.nn import Shape
 from genmodels.training import Images, State, evaluating, measure, place, train
 
@@ -134,7 +144,7 @@ def _network(settings: Settings, shape: Shape) -> nn.Module:
 
 
 def _told(dataset: str) -> Path:
-    return home() / "judges" / f"{file_name(dataset)}-autoencoder.json"
+    return kept_in(dataset) / f"{file_name(dataset)}-autoencoder.json"
 
 
 @lru_cache(maxsize=8)

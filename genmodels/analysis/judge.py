@@ -32,7 +32,7 @@ from genmodels.config import Config, Schedule, UserError, knob
 from genmodels.data import folders
 from genmodels.data.dataset import Report
 from genmodels.families.contract import Batch, Update
-from genmodels.files import home, read_json, write_atomically, write_json
+from genmodels.files import home, read_json, shared_home, write_atomically, write_json
 from genmodels.nn import Shape, adam
 from genmodels.training import Images, State, evaluating, place, scaled, total_steps, train
 
@@ -183,7 +183,7 @@ def judge_of(dataset: str, classes: tuple[str, ...]) -> Judge | None:
     Raises UserError where its weights are not those it was tested with.
     """
     base, style = base_of(dataset)
-    for folder in (SHIPPED, home() / "judges"):
+    for folder in (SHIPPED, kept_in(base)):
         told = folder / f"{file_name(base)}.json"
         if told.exists():
             judge = _opened(told, told.stat().st_mtime_ns)
@@ -226,12 +226,14 @@ def train_judge(
         dataset, loaded.classes, loaded.shape, 0.0, len(test.labels), count, settings.model_dump(), "", content
     )
     facts = facts._replace(accuracy=accuracy(Judge(network, facts), test))
-    return Judge(network, keep(network, facts, (folder or home() / "judges") / f"{file_name(dataset)}.json"), style)
+    return Judge(network, keep(network, facts, (folder or kept_in(dataset)) / f"{file_name(dataset)}.json"), style)
 
 
 def keep(network: nn.Module, facts: Any, told: Path) -> Any:
-    """Write the weights beside the facts, which then have their hash. -> the facts"""
-    weights = save_tensors({name: tensor.contiguous() for name, tensor in network.state_dict().items()})
+    """Write the weights, in half precision, beside the facts, which then have their hash. -> the facts"""
+    network.half().float()  # here as there
+    state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    weights = save_tensors({name: each.half() if each.is_floating_point() else each for name, each in state.items()})
     facts = facts._replace(sha256=hashlib.sha256(weights).hexdigest())
     told.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(told.with_suffix(".safetensors"), lambda file: file.write(weights))
@@ -256,6 +258,11 @@ def _learn(network: Network, images: Images, settings: Settings, report: Report)
         if step.number % max(1, total // REPORTS) == 0:
             report(step.number / total, f"Training a judge: epoch {math.ceil(step.epoch)} of {settings.epochs}")
     network.eval()
+
+
+def kept_in(dataset: str) -> Path:
+    """The folder of judges: what was learned from own images belongs to their owner."""
+    return (shared_home() if dataset in data.DATASETS else home()) / "judges"
 
 
 def file_name(dataset: str) -> str:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from genmodels import media
 from genmodels.media import PAPER, enlarge
 
 BINS = 10  # values of a factor that are told apart; one with fewer values keeps them
@@ -110,11 +111,10 @@ def sheet(
     for down, label in enumerate(rows):
         y = top + down * height
         pen.text((left - 2 * GAP, y + (height - GAP) // 2), label, INK, font, "rm", align="right")
-        for across, image in enumerate(enlarge(images[down], scale)):
-            x = left + across * width
-            picture.paste(Image.fromarray(np.broadcast_to(image, (3, *image.shape[1:])).transpose(1, 2, 0)), (x, y))
-            if across == marked[down]:
-                pen.rectangle((x - FRAME, y - FRAME, x + width - GAP + 1, y + height - GAP + 1), None, MARK, FRAME)
+        picture.paste(Image.fromarray(media.grid(images[down], images.shape[1], scale, GAP)), (left, y))
+        if marked[down] >= 0:
+            x = left + int(marked[down]) * width
+            pen.rectangle((x - FRAME, y - FRAME, x + width - GAP + 1, y + height - GAP + 1), None, MARK, FRAME)
     return np.asarray(picture)
 
 

@@ -81,7 +81,7 @@ function meanOf(rows) {
   for (const row of rows) codeOf(row).forEach((value, i) => (mean[i] += value / rows.length));
   if (rows.length > 1) return [mean, `The mean code of ${rows.length.toLocaleString("en")} test images`];
   const name = about.classes.length > 1 ? ` of class ${about.classes[about.labels[rows[0]]]}` : "";
-  return [mean, `The code of test image ${about.ids[rows[0]]}${name}`];
+  return [mean, `The code of test image ${about.ids[rows[0]] + 1}${name}`];
 }
 
 /** The cross stands where the sliders do, as seen on this plane. */

@@ -106,8 +106,10 @@ def shrink(run: Run) -> None:
     """Leave what the pages need, no finer than they show it."""
     for name in LEFT_OUT:
         (run.path / name).unlink(missing_ok=True)
-    if "log_prob" in abilities(run.model):  # its codes are the dataset's images in another form, without loss
+    left_out: tuple[str, ...] = IMAGES
+    if "log_prob" in abilities(run.model):  # its codes are the dataset's images in another form; so are its copies
         (run.path / "latents.npz").unlink(missing_ok=True)
+        left_out = (*IMAGES, "reconstructions")
     _shrink_weights(run)
     steps = run.snapshots()
     kept = {steps[round(each)] for each in np.linspace(0, len(steps) - 1, KEPT)}
@@ -116,7 +118,7 @@ def shrink(run: Run) -> None:
             (run.path / "snapshots" / f"{step}.npz").unlink()
     for name in ("latents", *(f"snapshots/{step}" for step in kept)):
         arrays = _fewer(run.arrays(name))
-        if small := {key: _small(key, array) for key, array in arrays.items() if key not in IMAGES}:
+        if small := {key: _small(key, array) for key, array in arrays.items() if key not in left_out}:
             run.write_arrays(name, small)
     points = run.metrics()
     every = math.ceil(len(points) / POINTS)

@@ -60,7 +60,7 @@ def test_a_comparison_from_one_click_to_the_slider(server: str, page: Page, brow
 
     # The marks of the plot, the first of which opens its run. The last chart drawn above the slider is the plot.
     plot = page.get_by_test_id("stVegaLiteChart").nth(1)
-    plot.locator("path[aria-roledescription='point']").first.click()
+    plot.locator(".mark-symbol.role-mark path").first.click()
     page.wait_for_url(re.compile(r"/train\?run=vae-digits-"))
     no_trace(page)
 

@@ -100,7 +100,7 @@ def test_hover_shows_the_image_and_the_models_copy(server: str, page: Page, trai
     i = loneliest(where)
     hover(page, stage, where[i])
     tip = page.locator(".tip").first
-    expect(tip).to_contain_text(f"Image {i}: {inside.classes[inside.labels[i]]}")
+    expect(tip).to_contain_text(f"Test image {i + 1}: {inside.classes[inside.labels[i]]}")
     expect(tip.locator("canvas")).to_have_count(2)
     page.wait_for_timeout(500)
     shown = [picture(tip.locator("canvas").nth(number), 8) for number in (0, 1)]

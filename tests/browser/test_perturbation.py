@@ -14,11 +14,11 @@ import torch
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from app.components import pad
-from app.components.latents import HERE
-from app.components.latents.decoder import describe
 from app.components.source import SHARED, source
 from app.start import INKS, code_in
 from genmodels import directions
+from genmodels.browser import HERE
+from genmodels.decoder import describe
 from genmodels.families import FAMILIES, build
 from genmodels.inside import Inside, open_inside
 from genmodels.runs import Run
@@ -295,6 +295,7 @@ def test_inks_are_chosen_by_arrow_keys_and_read_by_name(page: Page) -> None:
         ("multi-stage-vae", (1, 8, 8), {"body": "conv"}),
         ("autoencoder", (1, 13, 13), {}),
         ("conv-autoencoder", (1, 28, 28), {}),
+        ("vae-gan", (3, 9, 9), {}),
     ],
 )
 def test_the_decoder_in_the_browser_is_torch_s(page: Page, family: str, shape: tuple, knobs: dict) -> None:

@@ -64,18 +64,18 @@ function addGroup(view, place, sliders, named) {
 
 // One slider: its name and what it carries, its value, a button that puts it back, the track with a mark at the start.
 function makeRow(view, slider, named) {
-  const element = make("div", "one");
   const id = `s${view.rows.length}`;
-  element.innerHTML =
-    `<label for="${id}"><b></b> <small></small></label><output for="${id}"></output>` +
-    `<button type="button" title="Reset (Delete)" disabled>↺</button>` +
-    `<div class="track"><i></i><input type="range" id="${id}" step="1"></div>`;
-  const [name, told, back, input] = ["b", "small", "button", "input"].map((tag) => element.querySelector(tag));
-  name.textContent = slider.name;
-  told.textContent = slider.told;
+  const label = Object.assign(make("label"), { htmlFor: id });
+  label.append(make("b", "", slider.name), " ", make("small", "", slider.told));
+  const output = Object.assign(make("output"), { htmlFor: id });
+  const back = Object.assign(make("button", "", "↺"), { type: "button", title: "Reset (Delete)", disabled: true });
+  const mark = make("i"), input = Object.assign(make("input"), { type: "range", id, step: "1" });
+  const track = make("div", "track"), element = make("div", "one");
+  track.append(mark, input);
+  element.append(label, output, back, track);
   back.setAttribute("aria-label", `Reset ${slider.name}`);
   input.setAttribute("aria-label", `${slider.name}, ${slider.told}`);
-  const row = { element, slider, named, input, back, output: element.querySelector("output"), mark: element.querySelector("i") };
+  const row = { element, slider, named, input, back, output, mark };
   input.oninput = () => set(view, row, row.from + Number(input.value) * slider.step);
   input.onchange = () => tell(view);
   input.onkeydown = (event) => {

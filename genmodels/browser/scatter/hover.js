@@ -31,7 +31,8 @@ Object.assign(ScatterMap.prototype, {
   /** A point: its image and the model's copy. The words come at once, the pictures when they are here. */
   async fetchShown(point) {
     const { message, scene, pictures } = this, id = scene.ids[point], name = message.classes[scene.labels[point]];
-    const words = message.classes.length > 1 ? `Image ${id}: ${name}` : `Image ${id}`;
+    const called = `Test image ${id + 1}`; // people count from 1
+    const words = message.classes.length > 1 ? `${called}: ${name}` : called;
     const kinds = message.real === false ? ["reconstruction"] : ["original", "reconstruction"];
     const copy = scene === this.full ? "model's copy" : "model's copy in the end";
     const shown = () => this.pointer?.point === point && this.scene === scene;
