@@ -17,7 +17,8 @@ test: .venv/dev
 # What `make test` tries a thousand times and kills five times, ten times over.
 soak: .venv/dev
 	GENMODELS_SOAK=1 $(BIN)/python -m pytest -n 2 --dist worksteal tests/test_fuzz.py tests/test_faults.py tests/test_worker.py \
-		tests/test_security.py tests/data/test_intake.py tests/browser/test_journeys.py tests/browser/test_faults.py
+		tests/test_security.py tests/data/test_intake.py tests/test_onnx.py tests/test_reproduction.py \
+		tests/browser/test_journeys.py tests/browser/test_faults.py tests/browser/test_demo.py tests/browser/test_axe.py
 
 audit: .venv/audit
 	$(BIN)/python -m tests.audit

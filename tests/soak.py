@@ -2,11 +2,13 @@
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 WHOLE = bool(os.environ.get("GENMODELS_SOAK"))
 INPUTS = 10_000 if WHOLE else 1_000
 KILLS = 50 if WHOLE else 5
+IN_SOAK = pytest.mark.skipif(not WHOLE, reason="it takes long: `make soak` runs it")
 SHARES = {"archives": 0.25, "images": 0.35, "runs": 0.12, "routes": 0.24, "addresses": 0.04}
 assert abs(sum(SHARES.values()) - 1) < 1e-9
 

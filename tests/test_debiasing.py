@@ -162,7 +162,7 @@ def test_a_value_of_a_factor_can_be_scarce_too(queued) -> None:
     assert found.asked.shape == (10, 1, 8, 8)
     app = visit("debias", experiment=link(pair))
     assert not app.exception
-    assert "#### Shape = 1" in words(app)
+    assert "## Shape = 1" in words(app)
     assert app.dataframe[0].value["group"].tolist() == ["shape = 0", "shape = 1 ▼", "shape = 2"]
 
 

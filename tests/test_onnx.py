@@ -16,6 +16,7 @@ from genmodels.families.contract import abilities
 from genmodels.reproduction import fingerprint
 from genmodels.runs import Run
 from tests.conftest import data_for
+from tests.soak import IN_SOAK
 
 TINY: dict[str, dict[str, object]] = {"flow": {"couplings": 2, "hidden_size": 8}, "diffusion": {"width": 8}}
 
@@ -83,6 +84,7 @@ def test_an_encoder_says_the_same_in_onnx_runtime(initial: Callable[[str], Run])
     agrees(initial("vae"), "encoder")
 
 
+@IN_SOAK
 def test_apart_it_is_made_too_and_who_cannot_have_it_now_gets_a_sentence(
     initial: Callable[[str], Run], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):

@@ -220,7 +220,7 @@ def test_a_title_is_escaped_where_it_is_markdown_and_nowhere_else(monkeypatch: p
     monkeypatch.setattr(data, "title", lambda name: "my_photos_*" if name == "digits" else title(name))
     app = visit("outliers", run="vae-digits", score="ink", second="shapes")
     assert not app.exception
-    assert charts(app)[0].endswith(": my_photos_* and Shapes")
+    assert charts(app)[0].endswith(" of my_photos_*, 5.22 of Shapes.")
     assert r"180 (5.0%) of my\_photos\_\*" in words(app)
     assert r"● my\_photos\_\*, ■ Shapes" in words(app)
 

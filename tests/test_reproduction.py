@@ -20,6 +20,7 @@ from genmodels.config import Schedule, UserError
 from genmodels.runs import Run
 from genmodels.translation import open_translator
 from genmodels.worker import run_to_end
+from tests.soak import IN_SOAK
 from tests.test_pages import visit
 
 Trained = Callable[..., Run]
@@ -131,7 +132,9 @@ def test_no_run_is_made_without_its_dataset(
 @pytest.mark.parametrize(
     ("page", "settings", "endings"),
     [
-        ("samples", {"seed": "3", "n": "8", "frames": "4"}, ["png", "zip", "gif", "mp4", "zip"]),
+        pytest.param(
+            "samples", {"seed": "3", "n": "8", "frames": "4"}, ["png", "zip", "gif", "mp4", "zip"], marks=IN_SOAK
+        ),
         (
             "perturbation",
             {"start": "prior", "seed": "2", "z": "1:1.5", "columns": "3", "rows": "2"},

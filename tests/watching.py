@@ -38,7 +38,7 @@ class _Watch:
                 writes = event not in ("open", "os.listdir", "os.scandir") or _writes(event, args)
                 if not _allowed(os.path.realpath(path), writes):
                     self.odd.append(f"{event} {path:.200}")
-            elif isinstance(given, str | bytes) and not _by_descriptor(event, args):
+            elif isinstance(given, str | bytes) and not (_by_descriptor(event, args) or _of_an_import(given)):
                 self.odd.append(f"{event} of a path that depends on where the app was started: {given!r:.200}")
 
 
@@ -52,6 +52,11 @@ def _writes(event: str, args: tuple) -> bool:
 def _by_descriptor(event: str, args: tuple) -> bool:
     """Within a folder that is open already, as shutil.rmtree does it; that folder's opening was seen."""
     return event in ("os.remove", "os.rmdir", "open") and (event == "open" or args[-1] != -1)
+
+
+def _of_an_import(given: str | bytes) -> bool:
+    """No path, but what setuptools has the importer ask for where the package is installed as editable."""
+    return os.fsdecode(given).startswith("__editable__.")
 
 
 def _allowed(path: str, writes: bool) -> bool:

@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 from genmodels import demo, jobs, runs
 from genmodels.files import in_space
 from tests.browser.serving import served
+from tests.soak import IN_SOAK
 
 SLOW = 120_000  # milliseconds: there is no worker ready in a demo, so each imports torch first
 
@@ -44,6 +45,7 @@ def train(page: Page) -> str:
     return page.url.split("run=")[1].split("&")[0]
 
 
+@IN_SOAK
 def test_two_visitors_share_the_machine_and_nothing_else(address: str, page: Page, browser: Browser) -> None:
     expect.set_options(timeout=SLOW)
     page.set_default_timeout(SLOW)

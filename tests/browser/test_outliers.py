@@ -13,6 +13,7 @@ def test_the_threshold_is_moved_and_a_ticked_image_is_left_out(server: str, page
     page.goto(f"{server}/outliers?run={run.id}&score=elbo&part=train")
     expect(page.get_by_text("AUROC of").first).to_be_visible(timeout=60_000)
     expect(page.get_by_test_id("stVegaLiteChart").locator("canvas, svg")).to_have_count(2)
+    page.wait_for_function("document.querySelector('[data-test-script-state=notRunning]')")  # else it is drawn anew
     slider = page.get_by_role("slider")
     slider.focus()
     for _ in range(3):
