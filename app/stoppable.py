@@ -30,6 +30,7 @@ def made(
     number of a step, from 0, and what it made to the share that is done and words for it, "step 3 of 50". preview draws
     it meanwhile. all_of_it: else the last is kept alone. name: tells two of them on one page apart.
     """
+    place = st.empty()  # also where nothing is to be done: what follows stays the same element for who is using it
     kept, stopped = memory(key), st.session_state.setdefault(STOPPED, {})
     if not kept and key in stopped:
         if at := stopped[key]:
@@ -38,7 +39,6 @@ def made(
         st.button("Start again", icon=":material/replay:", key=f"again-{name}", on_click=stopped.pop, args=(key, None))
         return None
     if not kept:
-        place = st.empty()
         with place.container():
             found = watched(
                 steps(), tell, preview, lambda at: stopped.update({key: at}), all_of_it=all_of_it, name=name
