@@ -11,7 +11,7 @@ run: .venv/app
 
 # Lint runs beside the tests, and what it says comes after theirs.
 test: .venv/dev
-	($(LINT)) > .venv/lint.txt 2>&1 & linting=$$!; $(BIN)/python -m pytest -n 3 --dist worksteal; tested=$$?; \
+	($(LINT)) > .venv/lint.txt 2>&1 & linting=$$!; $(BIN)/python -m pytest -n 2 --dist worksteal; tested=$$?; \
 		wait $$linting; linted=$$?; cat .venv/lint.txt; exit $$((tested | linted))
 
 # What `make test` tries a thousand times and kills five times, ten times over.

@@ -149,7 +149,7 @@ PICTURES: dict[str, Callable[[Page, str], None]] = {
     "gallery": shot("gallery", "gallery"),
     "latent-map": shot("latent-map", "latent-map?run=vae-mnist"),
     "perturbation": shot("perturbation", "perturbation?run=vae-mnist"),
-    "beta": shot("beta", "beta?run=vae-mnist"),
+    "beta": shot("beta", "beta?experiment=be7a0001"),
     "samples": shot("samples", "samples?run=conditional-gan-mnist"),
     "denoising": shot("denoising", "denoising?run=diffusion-mnist"),
     "compare": shot("compare", "compare?runs=vae-mnist,multi-stage-vae-mnist,vae-mnist-beta-4"),
