@@ -1,7 +1,6 @@
 """Hostile input, made up at random: nothing but a sentence comes back, nothing outside the home is touched, and memory
 is bounded. `make test` tries a thousand inputs, `make soak` ten thousand: see tests/soak.py."""
 
-import asyncio
 import contextlib
 import io
 import itertools
@@ -32,6 +31,7 @@ from genmodels.config import UserError
 from genmodels.data import intake
 from genmodels.data import pictures as decoding
 from genmodels.runs import Run, runs_folder, shipped_runs
+from tests.awaiting import awaited
 from tests.soak import WHOLE, inputs_of
 from tests.test_pages import visit
 from tests.watching import ROOT, in_bounded_memory, watched
@@ -343,7 +343,7 @@ def test_routes(in_demo: bool, trained, empty, monkeypatch) -> None:
         words = "&".join(f"{name}={value}" for name, value in query).encode("utf-8", "replace")
         with watched():
             whole = path.replace("/s/{}", f"/s/{space}").replace("{}", run)
-            status = asyncio.run(asked(app, method, whole, words, pieces, str(next(clients))))
+            status = awaited(asked(app, method, whole, words, pieces, str(next(clients))))
         assert status in (200, 307, 400, 403, 404, 405, 413, 429)  # 307: without the slash at the end
 
     with in_bounded_memory():
@@ -353,7 +353,7 @@ def test_routes(in_demo: bool, trained, empty, monkeypatch) -> None:
             whole = path.replace("/s/{}", f"/s/{spaces[0]}").replace("{}", run)
             words = "&".join(f"{name}={value}" for name, value in query).encode()
             if what in path:
-                status = asyncio.run(asked(app, method, whole, words, body, "right"))
+                status = awaited(asked(app, method, whole, words, body, "right"))
                 assert status == (400 if in_demo and "/s/" not in path else 200), "no way but that of a visitor"
     empty()
 

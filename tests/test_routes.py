@@ -1,6 +1,5 @@
 """The routes that the browser's components fetch from: right pixels, and a sentence for whatever else is asked."""
 
-import asyncio
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ from starlette.applications import Starlette
 
 from app.routes import MOST, ROUTES
 from genmodels.inside import open_inside
+from tests.awaiting import awaited
 
 
 def ask(method: str, path: str, query: str = "", body: bytes = b"") -> tuple[int, bytes]:
@@ -25,7 +25,7 @@ def ask(method: str, path: str, query: str = "", body: bytes = b"") -> tuple[int
         "type": "http", "method": method, "path": path, "raw_path": path.encode(), "root_path": "", "headers": [],
         "query_string": query.encode(), "http_version": "1.1", "scheme": "http", "server": ("localhost", 80),
     }  # fmt: skip
-    asyncio.run(Starlette(routes=ROUTES)(scope, receive, send))
+    awaited(Starlette(routes=ROUTES)(scope, receive, send))
     return sent[0]["status"], b"".join(each.get("body", b"") for each in sent[1:])
 
 

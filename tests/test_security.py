@@ -29,6 +29,7 @@ from genmodels.config import UserError
 from genmodels.data import pictures
 from genmodels.families import FAMILIES
 from tests import audit
+from tests.awaiting import awaited
 from tests.watching import ROOT
 
 # -- the server's own settings
@@ -127,7 +128,7 @@ def ask(
     raw = [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
     scope = {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "root_path": "", "headers": raw,
              "query_string": b"", "http_version": "1.1", "scheme": "http", "client": (client, 1)}  # fmt: skip
-    asyncio.run(app(scope, receive, send))
+    awaited(app(scope, receive, send))
     return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"].decode()
 
 

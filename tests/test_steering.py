@@ -67,7 +67,7 @@ def test_the_learning_rate_is_turned_under_any_schedule(decay: str, new_run, mon
 def test_the_record_replays_to_the_same_weights(family: str, new_run, monkeypatch) -> None:
     small = {"latent_size": 4, "hidden_size": 16, "width": 8, "blocks": 1}
     knobs = {name: size for name, size in small.items() if name in FAMILIES[family].Config.model_fields}
-    knobs |= {"dataset": data_for(family), "budget": 30, "log_every": 5}
+    knobs |= {"dataset": data_for(family), "budget": 30, "log_every": 1}
     run = new_run(family, **knobs)
     values = dict.fromkeys(steering.knobs(run.config), 0.01)
     turning(run, 10, values, monkeypatch)
