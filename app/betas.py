@@ -35,7 +35,7 @@ def chosen_members() -> dict[str, Run]:
     names = list(known)
     picked = st.selectbox(
         "Comparison", names, names.index(asked) if asked else 0, lambda name: _name(known[name]),
-        key=f"choose-{asked}-{names[0]}", label_visibility="collapsed",
+        key=f"choose-{asked or names[0]}-{names[0]}", label_visibility="collapsed",
     )  # fmt: skip
     if picked != asked:
         st.query_params["experiment"] = picked

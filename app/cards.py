@@ -163,8 +163,12 @@ def _picture(run: Run) -> None:
 
 
 def _menu(card: Card) -> None:
+    """Built when it is opened: of all cards it would take half of the page's time."""
     run = card.run
-    with st.popover(":material/more_horiz:", help="More"), st.container(gap="small"):
+    menu = st.popover(":material/more_horiz:", help="More", key=f"more-{run.id}", on_change="rerun")
+    if not menu.open:
+        return
+    with menu, st.container(gap="small"):
         if st.button(
             "Duplicate with changes", key=f"like-{run.id}", icon=":material/content_copy:", type="tertiary",
             help="A new run that starts from the settings of this one.",

@@ -46,7 +46,7 @@ def table(make: Callable[[], pd.DataFrame], key: str) -> None:
     """Numbers folded away, made when they are asked for: what is drawn every second must stay cheap."""
     folded = st.expander("Table", key=f"{key}-table", type="compact", on_change="rerun")
     if folded.open:
-        folded.dataframe(make(), hide_index=True, key=f"{key}-numbers")
+        folded.dataframe(make(), hide_index=True, key=f"{key}-numbers", placeholder="–")
 
 
 def spoken(words: str) -> str:

@@ -6,6 +6,7 @@ The address is the truth: `runs=<id>,<id>` says what is compared.
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from textwrap import wrap
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -25,6 +26,7 @@ MOST = 8  # runs
 SMALL = (166, 90)  # CSS pixels of a run's samples, width and height at most: two fit beside each other on a phone
 FEW = 6  # settings that differ and are shown unasked
 LETTER, PADDING = 7.5, 26  # CSS pixels of a letter in a table, about, and round what stands in a cell
+BROAD = 28  # letters of a unit: then it goes on below, so that four runs and it fit beside the sidebar
 ARROWS = {"lower": "↓", "higher": "↑", "neither": ""}
 BEST = "★"
 NONE = "–"
@@ -60,15 +62,10 @@ def chosen() -> list[Run]:
         st.warning(f"The link names {len(asked)} runs; a comparison has {MOST} at most, so the first {MOST} are shown.")
     st.session_state["compare-runs"] = [run.id for run in found]
     st.multiselect(
-        "Runs", list(known), format_func=lambda run_id: _label(known[run_id]), max_selections=MOST,
+        "Runs", list(known), format_func=look.name_of, max_selections=MOST,
         key="compare-runs", on_change=_told, placeholder="Choose runs: type to search", label_visibility="collapsed",
     )  # fmt: skip
     return found
-
-
-def _label(run: Run) -> str:
-    """Without its age: the browser gives an option back by its words, and these must not change meanwhile."""
-    return f"{look.short(run)} · {'ready-made' if run.shipped else panels.name_of(run.config)}"
 
 
 def _told() -> None:
@@ -107,7 +104,8 @@ def ready() -> dict[str, list[str]]:
     """Comparisons of runs that come with the app, in words: several families on one dataset, and several betas."""
     of_data: dict[str, dict[str, Run]] = {}
     for run in shipped_runs():
-        of_data.setdefault(run.config.dataset, {}).setdefault(run.config.family, run)
+        if not run.config.selection:  # else it learned from fewer images than the others
+            of_data.setdefault(run.config.dataset, {}).setdefault(run.config.family, run)
     found = {
         f"{panels.dataset_title(name)}: {', '.join(FAMILIES[family].title for family in [*runs][:MOST])}": runs.values()
         for name, runs in of_data.items()
@@ -227,7 +225,7 @@ def sheet(names: Sequence[str], rows: Sequence[Sequence[str]], columns: Sequence
     """A table whose first column, the names, stays in sight where the others are wider than the screen."""
     columns = [state.plain(each) for each in columns]
     cells = [list(names), *([head, *cells] for head, *cells in zip(columns, *rows, strict=True))]
-    width = sum(PADDING + LETTER * max(map(len, each)) for each in cells)
+    width = sum(PADDING + LETTER * max(len(line) for cell in each for line in cell.splitlines()) for each in cells)
     rows_of = pd.Index(list(names), name=head)
     st.table(pd.DataFrame(rows, rows_of, list(columns)), width=round(width), border="horizontal")
 
@@ -290,7 +288,8 @@ def _table(groups: Sequence[Group], rows: Sequence[Row], every: Sequence[Row]) -
         best = ranking.best(row, [group.ids for group in groups])
         found = [_value(row, group, number in best) for number, group in enumerate(groups)]
         unit = row.unit if len(_readers(every)) > 1 else summary.READER.split(row.unit, maxsplit=1)[0]
-        values.append([*found, *([_floor(row)] if floors else []), f"{row.n:,}", state.plain(unit)])
+        unit = "  \n".join(map(state.plain, wrap(unit, BROAD)))
+        values.append([*found, *([_floor(row)] if floors else []), f"{row.n:,}", unit])
     names = [
         f"**{figures.title(row.metric)}** {ARROWS[row.better]}"
         + (f" :small[n = {row.n:,}]" if ways[row.metric] > 1 else "")

@@ -162,7 +162,7 @@ def draw_curves(named: Members, label: str) -> None:
             "Curve", CURVES, default=CURVES[0], required=True, key="loss", bind="query-params", format_func=title,
             label_visibility="collapsed",
         )  # fmt: skip
-        log = st.toggle("Logarithmic", key="betas-log")
+        log = st.toggle("Logarithmic", key="curves-log", bind="query-params")
     lines: dict[str, figures.Series] = {}
     marks: list[figures.Mark] = []
     for name, run in named.items():

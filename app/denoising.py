@@ -1,7 +1,7 @@
 """What the page Denoising is made of: what is asked for, sampling that can be stopped, the film, ten tries.
 
 The address carries `run`, `mode`, `asked` (a class), `seed`, `n`, `steps`, `sampler`, `guidance`, `level`, `start` with
-`image`, and `which` image is watched. Uploads and drawings are not in a link.
+`image`, `which` image is watched, and the `frame` of its film. Uploads and drawings are not in a link.
 """
 
 from collections.abc import Callable, Hashable, Iterator, Mapping

@@ -5,12 +5,11 @@ from typing import Any
 
 import streamlit as st
 
-from app import game
+from app import game, plan
 from app.state import go, plain
-from genmodels import jobs
 from genmodels.config import UserError
 from genmodels.doctor import Cure, Diagnosis, Finding, changed, diagnose, in_words, numbers_of, parsed, written
-from genmodels.runs import Run, RunConfig, Status, create
+from genmodels.runs import Run, RunConfig, Status
 
 ICON = ":material/stethoscope:"
 # Beside the words, never instead of them.
@@ -84,12 +83,11 @@ def _offer(run: Run, finding: Finding) -> None:
 
 def _start(run: Run, cure: Cure) -> None:
     try:
-        new = create(changed(run.config, cure.changes, run.id))
-        jobs.start(new)
+        config = changed(run.config, cure.changes, run.id)
     except UserError as error:
         st.error(plain(str(error)))
         return
-    go("train", run=new.id)
+    plan.begin(config)
 
 
 def badge(run: Run, status: Status) -> None:

@@ -3,9 +3,7 @@
 The address carries `set`, `layers`, `hidden`, `seed`, `train` once it was asked for, and the `layer` that is shown.
 """
 
-import copy
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import streamlit as st
@@ -16,16 +14,10 @@ from app.components.player import Film, player, sheet_of
 from app.downloads import File, offer
 from app.start import SEEDS, choice, forget
 from genmodels import media, toys
-from genmodels.analysis.density import Points, Progress, fit, gaussian, mean_log_prob, new_flow
+from genmodels.analysis.density import Progress, gaussian, mean_log_prob
+from genmodels.analysis.toy_flow import Asked, Trained, ready_made, trained
 from genmodels.analysis.transitions import Stops, Tour
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from genmodels.couplings import CouplingFlow
-
-TAUGHT, HELD_OUT = 20_000, 3000  # points
-STEPS, BATCH, RATE = 1500, 512, 5e-3  # of so many points none is learned by heart: all steps are made
 STALE = ("train", "layer")  # what another choice makes void
 PACE = 12  # frames a second
 FORMULA = r"""
@@ -43,28 +35,10 @@ tear the plane: between parts that do not touch a thin bridge of density stays.
 """
 
 
-class Asked(NamedTuple):
-    """Which points, and the flow that learns them."""
-
-    name: str
-    layers: int
-    hidden: int
-    seed: int
-
-
-class Trained(NamedTuple):
-    """A flow as far as it has come. taught, held_out: points that it learns from, and others, (N, 2). seen: how it
-    came, the last of it at its end."""
-
-    flow: "CouplingFlow"
-    taught: "Tensor"
-    held_out: "Tensor"
-    seen: list[Progress]
-
-
 class Learned(NamedTuple):
     """data: points that nothing was learned from, (N, 2). held_out: their mean log-likelihood under the flow, normal:
-    under the likeliest normal distribution, nats. integral: of the density over the plane. curve: how it came."""
+    under the likeliest normal distribution, nats. integral: of the density over the plane. curve: how it came.
+    ready: whether it came with the app."""
 
     bent: toys.Bending
     data: np.ndarray
@@ -72,19 +46,21 @@ class Learned(NamedTuple):
     normal: float
     integral: float
     curve: list[Progress]
+    ready: bool
 
 
 def form() -> Asked:
     """What is to be learned, in the address; what is changed has to be trained anew."""
     changed: dict[str, Any] = {"on_change": forget, "args": STALE}
-    name = choice("set", "Points", toys.TITLES, "moons", STALE)
+    usual = Asked()
+    name = choice("set", "Points", toys.TITLES, usual.name, STALE)
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        layers = st.number_input("Layers", 1, 16, 12, key="layers", bind="query-params", width=130, **changed)
+        layers = st.number_input("Layers", 1, 16, usual.layers, key="layers", bind="query-params", width=130, **changed)
         hidden = st.number_input(
-            "Neurons", 4, 128, 64, key="hidden", bind="query-params", width=130, **changed,
+            "Neurons", 4, 128, usual.hidden, key="hidden", bind="query-params", width=130, **changed,
             help="In each of the two hidden layers of a coupling's network.",
         )  # fmt: skip
-        seed = st.number_input("Seed", 0, SEEDS, 0, key="seed", bind="query-params", width=130, **changed)
+        seed = st.number_input("Seed", 0, SEEDS, usual.seed, key="seed", bind="query-params", width=130, **changed)
         st.button(
             "Train", type="primary", icon=":material/model_training:", key="train-flow",
             on_click=lambda: st.query_params.update({"train": "1"}),
@@ -93,30 +69,26 @@ def form() -> Asked:
 
 
 def learned(asked: Asked) -> Learned | None:
-    """From memory, or trained now where that was asked for, as far as it came; None before. Raises UserError."""
-    if "train" not in st.query_params and not stoppable.memory(asked):
-        _points(toys.points(asked.name, 1000, asked.seed).numpy(), toys.TITLES[asked.name], "flow-points")
-        st.info("These are the points. Press Train: in some seconds a flow learns to make more of them out of noise.")
-        return None
+    """The ready-made one with these settings, or else from memory, or trained now where that was asked for, as far as
+    it came; None before. Raises UserError."""
+    if "train" not in st.query_params:
+        if ready := ready_made(asked):
+            st.caption("This flow is ready-made, trained with these settings. Press Train to watch it learn anew.")
+            return _looked_at(asked, ready.seen[-1].step, True, ready)
+        if not stoppable.memory(asked):
+            _points(toys.points(asked.name, 1000, asked.seed).numpy(), toys.TITLES[asked.name], "flow-points")
+            st.info("These are the points. Press Train: in some seconds a flow learns to make more out of noise.")
+            return None
     stoppable.made(
-        asked, lambda: _training(asked), lambda number, now: fitting.tell(number, now.seen),
+        asked, lambda: trained(asked), lambda number, now: fitting.tell(number, now.seen),
         lambda now: fitting.curve(now.seen), all_of_it=False,
     )  # fmt: skip
     found: Trained | None = stoppable.last(asked)
-    return _looked_at(asked, found.seen[-1].step, found) if found else None
-
-
-def _training(asked: Asked) -> Iterator[Trained]:
-    points = toys.points(asked.name, TAUGHT + HELD_OUT, asked.seed)
-    taught, others = points[:TAUGHT], points[TAUGHT:]
-    flow = new_flow(taught, asked.layers, asked.hidden, asked.seed)
-    path = fit(flow, Points(taught), others, steps=STEPS, batch=BATCH, rate=RATE, seed=asked.seed, patience=STEPS)
-    for seen in fitting.growing(path):
-        yield Trained(copy.deepcopy(flow), taught, others, seen)  # after a stop the flow itself learns a while longer
+    return _looked_at(asked, found.seen[-1].step, False, found) if found else None
 
 
 @st.cache_resource(show_spinner="Bending the plane", max_entries=16)
-def _looked_at(asked: Asked, step: int, _found: Trained) -> Learned:
+def _looked_at(asked: Asked, step: int, ready: bool, _found: Trained) -> Learned:
     """What is shown of a flow after so many steps."""
     from genmodels.stepping import one_thread
 
@@ -124,7 +96,8 @@ def _looked_at(asked: Asked, step: int, _found: Trained) -> Learned:
     with one_thread():
         bent = toys.bending(flow, seed=asked.seed)
         normal = float(gaussian(taught).log_prob(others.double()).mean())
-        return Learned(bent, others[:1000].numpy(), mean_log_prob(flow, others), normal, toys.integral(flow), seen)
+        held_out, integral = mean_log_prob(flow, others), toys.integral(flow)
+    return Learned(bent, others[:1000].numpy(), held_out, normal, integral, seen, ready)
 
 
 def show(found: Learned, asked: Asked) -> None:
@@ -183,7 +156,7 @@ def _layers(found: Learned) -> None:
 
 def _film(found: Learned, asked: Asked) -> None:
     st.header("The bending as a film")
-    frames, belongs = _frames(asked, found.curve[-1].step, found.bent), bending.layers_of(found.bent)
+    frames, belongs = _frames(asked, found.curve[-1].step, found.ready, found.bent), bending.layers_of(found.bent)
     last = len(found.bent.points) - 1
     names = ("noise", *(f"layer {number}" for number in range(1, last + 1)))
     stops = Stops(np.zeros((last + 1, 2)), np.zeros(last + 1, int), names)
@@ -198,5 +171,5 @@ def _watch(film: Film, tour: Tour) -> None:
 
 
 @st.cache_data(show_spinner="Drawing the film", max_entries=8)
-def _frames(asked: Asked, step: int, _bent: toys.Bending) -> np.ndarray:
+def _frames(asked: Asked, step: int, ready: bool, _bent: toys.Bending) -> np.ndarray:
     return bending.film(_bent)

@@ -51,10 +51,10 @@ def choose(*needs: str, key: str = "run", otherwise: Callable[[], None] | None =
     ids = [run.id for run in runs]
     if asked and asked.id not in ids:
         raise UserError(f"The run {asked.id} has no weights yet: wait for its first checkpoint.")
+    shown = asked.id if asked else ids[0]  # as the address says from now on: the menu stays the same one
     chosen = st.selectbox(
-        "Run", ids, ids.index(asked.id) if asked else 0, name_of, key=f"choose-{key}-{asked.id if asked else ''}",
-        label_visibility="collapsed",
-    )  # fmt: skip
+        "Run", ids, ids.index(shown), name_of, key=f"choose-{key}-{shown}", label_visibility="collapsed"
+    )
     if st.query_params.get(key) != chosen:
         st.query_params[key] = chosen
     return runs[ids.index(chosen)]

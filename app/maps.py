@@ -9,7 +9,7 @@ import streamlit as st
 
 from app import look, pictures, state, terms
 from app.charts import chart
-from app.components.scatter import Pictures, Plane, Replay, scatter
+from app.components.scatter import Pictures, Plane, Replay, legend_of, scatter
 from genmodels import data, figures
 from genmodels.analysis.projection import Linear, neighbour_agreement
 from genmodels.config import UserError
@@ -202,9 +202,13 @@ def ramp(count: int) -> list[str]:
     return ["#" + bytes(colour.tolist()).hex() for colour in mixed]
 
 
-def draw(inside: Inside, found: Map, view: View, by: str | None, keep: Sequence[str], alone: bool) -> list[int]:
-    """The map itself; returns the selected test images. alone: or beside another, and then named."""
+def draw(
+    inside: Inside, found: Map, view: View, by: str | None, keep: Sequence[str], alone: bool, name: str
+) -> list[int]:
+    """The map itself; returns the selected test images. alone: or beside another, and then named. name: in the
+    address, of the classes that are shown alone."""
     labels, classes, colours = colouring(inside, by)
+    _follow_legend(inside, classes, name)
     shape = inside.images.shape[1:]
     plane = None if found.plane is None else Plane(found.plane.offset, found.plane.basis)
     return scatter(
@@ -213,6 +217,28 @@ def draw(inside: Inside, found: Map, view: View, by: str | None, keep: Sequence[
         pictures=Pictures(inside.run.id, (shape[0], shape[1], shape[2]), inside.real), colours=colours,
         height=620 if alone else 480, title="" if alone else look.name_of(inside.run.id),
     )  # fmt: skip
+
+
+def shown_alone(inside: Inside, classes: Sequence[str]) -> list[int]:
+    """The labels that are pressed in the map's legend, the rest being faint; none: all are shown."""
+    found: list[int] = st.session_state.get(legend_of(f"map-{inside.run.id}", classes), [])
+    return found
+
+
+def _follow_legend(inside: Inside, classes: Sequence[str], name: str) -> None:
+    """What the link shows alone counts once, at first; afterwards what a person presses goes into the address."""
+    asked, done = st.query_params.get_all(name), f"{name}-recalled"
+    if not st.session_state.get(done):
+        st.session_state[done] = True
+        known = [classes.index(each) for each in dict.fromkeys(asked) if each in classes]
+        if len(known) < len(asked):
+            st.warning("The link shows a class alone that is not on this map: it is left out.")
+        st.session_state.setdefault(legend_of(f"map-{inside.run.id}", classes), sorted(known))
+    names = [classes[each] for each in shown_alone(inside, classes)]
+    if names and names != asked:
+        st.query_params[name] = names
+    elif not names:
+        st.query_params.pop(name, None)
 
 
 @st.cache_data(show_spinner=False, max_entries=64)

@@ -43,7 +43,7 @@ def panel(found: Scored, at: float) -> None:
         page = 1
         if len(beyond) > PAGE:
             pages = -(-len(beyond) // PAGE)
-            page = st.number_input(f"Page, 1 to {pages:,}", 1, pages, key="outliers-page", width=140)
+            page = st.number_input(f"Page, 1 to {pages:,}", 1, pages, key="page", bind="query-params", width=140)
         more = frozenset(rows.tolist()) - past[-1]
         st.button(
             f"Mark all {len(rows):,} beyond the threshold", icon=":material/check_box:", disabled=not more,

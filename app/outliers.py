@@ -31,7 +31,7 @@ from genmodels.runs import Run
 READY_MADE = ("vae-mnist", "vae-digits")  # what is opened unasked, where there is no run of one's own
 PARTS = {"test": "Test images", "train": "Training images"}
 COUNTS = (1000, 5000)
-ALL, NONE, HELD_OUT = "all", "none", "held-out"
+ALL, NONE, HELD_OUT, TURNED = "all", "none", "held-out", "turned"
 STALE = ("threshold",)
 USUAL = 0.95  # share of the own images that the threshold leaves on this side, unasked
 NOTCHES = 400  # of the slider
@@ -40,7 +40,7 @@ SHOWN = 12  # pictures on each side
 
 
 class Asked(NamedTuple):
-    """What is scored. second: the name of a dataset, HELD_OUT or NONE."""
+    """What is scored. second: the name of a dataset, HELD_OUT, TURNED or NONE."""
 
     score: str
     part: Part
@@ -151,7 +151,7 @@ def form(run: Run) -> Asked:
 
 
 def _second(run: Run) -> str:
-    """The second set: what the run has never seen of its own data, or another dataset that is here."""
+    """The second set: what the run has never seen of its own data, another dataset that is here, or its own turned."""
     asked, config = st.query_params.get("second"), run.config
     if asked == config.dataset:
         st.warning("The second set is what this run has learned from: choose another one to compare it with.")
@@ -161,9 +161,12 @@ def _second(run: Run) -> str:
         seconds[HELD_OUT] = f"{named(unseen, run.config.classes)}, held out"
     others = [name for name in [*DATASETS, *intake.own_datasets()] if data.is_present(name)]
     native = DATASETS[config.dataset].size if config.dataset in DATASETS else config.shape[1]
-    # Photographs and drawings before shapes, which ink alone tells; of those its own size first, then what is quick.
+    # Photographs and drawings first, of those its own size first, then what is quick; at last shapes, which ink alone
+    # tells, and before these its own turned, which ink does not.
     others.sort(key=lambda name: (name == "shapes", (known := data.entry(name)).size != native, known.megabytes or 0))
     seconds |= {name: data.title(name) for name in others if name != config.dataset}
+    last = {"shapes": seconds.pop("shapes")} if "shapes" in seconds else {}
+    seconds |= {TURNED: "Its own turned by 90°"} | last
     seconds = {name: state.plain(title) for name, title in seconds.items()}
     return start.choice("second", "Against", seconds | {NONE: "Nothing else"}, next(iter([*seconds, NONE])), STALE)
 
@@ -183,6 +186,9 @@ def piles(run: Run, asked: Asked) -> tuple[Pile, Pile | None]:
     pile = pile._replace(rows=numbers[pile.rows])
     if asked.second == NONE:
         return pile, None
+    if asked.second == TURNED:
+        turned = np.ascontiguousarray(np.rot90(pile.images, axes=(2, 3)))
+        return pile, pile._replace(title=f"{title} turned by 90°", images=turned)
     if unseen and asked.second == HELD_OUT:
         test = np.flatnonzero(group(dataset, unseen)[dataset.span("test")])
         return pile, _pile(dataset, "test", test, count, named(unseen, run.config.classes))

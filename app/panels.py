@@ -166,16 +166,17 @@ def charts(
         pictures_of(run, seen, names)
         if together(run):
             game.balance(run, told, math.inf if step == LATEST else step)
-    places = left, right = st.columns(2, gap="large")
-    with left:
-        if len(seen) > 1:
-            pictures_of(run, seen, ["reconstructions"])
-    with right:
-        dimensions(run, arrays)
-    for number, each in enumerate(drawn[beside:]):
-        places = st.columns(2, gap="large") if number % 2 == 0 else places
-        with places[number % 2]:
-            curve(axes, run, each, 240)
+    row, rest = st.container(), [name for name in seen if name not in names]
+    if rest or "kl" in arrays:  # what follows keeps its place when there comes to be something
+        left, right = row.columns(2, gap="large")
+        with left:
+            pictures_of(run, seen, rest)
+        with right:
+            dimensions(run, arrays)
+    for first in range(beside, len(drawn), 2):
+        for place, each in zip(st.columns(2, gap="large"), drawn[first : first + 2], strict=False):
+            with place:
+                curve(axes, run, each, 240)
 
 
 def troubles(run: Run, status: Status, told: list[Point]) -> None:

@@ -116,7 +116,7 @@ def _film(tried: Tried, which: int, noisy: np.ndarray, predicted: np.ndarray) ->
 def _play(tried: Tried, films: list[Film], tour: transitions.Tour, classes: Sequence[str]) -> None:
     """The player, and the schedule with a line at the step where it rests."""
     count = len(tried.moments)
-    frame = player(films, tour, classes, np.arange(count), key="denoising-film", pace=PACE, start=count // 2)
+    frame = player(films, tour, classes, np.arange(count), key="denoising-film", pace=PACE, usual=count // 2)
     levels = [each.level for each in tried.moments]
     alpha, sigma = tried.denoiser.schedule(levels)
     steps = np.arange(count)

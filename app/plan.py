@@ -138,7 +138,7 @@ def _tried(config: RunConfig) -> float:
     return steps * size / max(time.perf_counter() - started, 1e-9)
 
 
-def begin(config: RunConfig, turns: Sequence[Turn]) -> None:
+def begin(config: RunConfig, turns: Sequence[Turn] = ()) -> None:
     """Start the run and go where it is seen learning; or say, right here, why it cannot be."""
     try:
         new = create(config)

@@ -156,7 +156,7 @@ def verdict(which: str, found: float, by_ink: float, means: tuple[float, float],
 def _beside_ink(found: float, by_ink: float) -> str:
     """The baseline knows no direction: what is best said of it is the farther from one half."""
     either = max(by_ink, 1 - by_ink)
-    turned = "" if by_ink >= 0.5 else f", or {either:.3f} where little ink counts as odd"
+    turned = "" if either - by_ink < 0.001 else f", or {either:.3f} where little ink counts as odd"
     text = f"Counting ink alone, without a model, has **{by_ink:.3f}**{turned}"
     if found > either + 0.005:
         return f"{text}: the score knows more than that."

@@ -4,15 +4,17 @@ from functools import partial
 
 import streamlit as st
 
-from app import downloads, mailed
+from app import downloads, mailed, visitor
 from app.downloads import File
-from genmodels import exchange, onnx_export, reproduction
+from genmodels import demo, exchange, onnx_export, reproduction
 from genmodels.runs import Run, Status
 
 
 def menu(run: Run, status: Status) -> None:
     """All of it behind one button."""
     with st.popover("Share", icon=":material/share:"):
+        if demo.on() and run.shipped:
+            visitor.link("share")
         files(run, status)
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import streamlit as st
 
-from app import state
+from app import start, state
 from app.components.equation import picks
 from genmodels.analysis import arithmetic
 from genmodels.config import UserError
@@ -25,6 +25,8 @@ WISHED = (  # as people know them; elsewhere what the run knows decides
 )  # fmt: skip
 THIRDS = {"high": "high third", "low": "low third"}
 TERMS = {"a": "Group A", "b": "minus group B", "item": "plus the item"}
+ALL = -1  # the images of every class are to be picked from
+PICKED_FROM = {f"{term}-{what}": "" for term in TERMS for what in ("class", "sheet")}  # in the address; usual: none
 
 
 class Group(NamedTuple):
@@ -209,7 +211,7 @@ def tell(inside: Inside, **terms: str) -> None:
 
     Every change is a place in the browser's history, so nothing is written twice, and all of it at once.
     """
-    usual = next(iter(presets(inside).values())) | {"strength": "1"}
+    usual = next(iter(presets(inside).values())) | {"strength": "1"} | PICKED_FROM
     before = st.query_params.to_dict()
     after = {name: value for name, value in (before | terms).items() if name not in terms or value != usual[name]}
     if after != before:
@@ -221,7 +223,8 @@ def offer(inside: Inside) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown("Try")
         for label, terms in presets(inside).items():
-            st.button(state.plain(label), on_click=partial(tell, inside, **terms, strength="1"), key=f"preset-{label}")
+            terms = terms | {"strength": "1"} | PICKED_FROM
+            st.button(state.plain(label), on_click=partial(tell, inside, **terms), key=f"preset-{label}")
 
 
 # -- terms: what a person chooses
@@ -252,8 +255,7 @@ def _leave_behind(inside: Inside) -> None:
     dataset, said = inside.run.config.dataset, {term: st.query_params.get(term) for term in TERMS}
     known, before = st.session_state.get("arithmetic-data", (dataset, said))
     if known != dataset and said == before:
-        for term in TERMS:
-            st.query_params.pop(term, None)
+        start.forget(*TERMS, *PICKED_FROM)
         said = dict.fromkeys(TERMS)
     st.session_state["arithmetic-data"] = dataset, said
 
@@ -298,7 +300,7 @@ def _chosen(inside: Inside, term: str, key: str, before: Group | Item) -> None:
         few = before.ids[:FEW].tolist() if isinstance(before, Group) else []
         spec = f"{IMAGES}:{','.join(map(str, few))}"
         st.session_state[f"pick-{term}-{inside.run.id}-open"] = True
-    tell(inside, **{term: spec})
+    tell(inside, **{term: spec, f"{term}-class": "", f"{term}-sheet": ""})
 
 
 def _picker(inside: Inside, term: str, chosen: Group | Item) -> None:
@@ -307,23 +309,16 @@ def _picker(inside: Inside, term: str, chosen: Group | Item) -> None:
     on: list[int] = chosen.ids.tolist() if isinstance(chosen, Group) else [chosen.image or 0]
     what = f"Pick the images of group {term.upper()}" if many else "Pick the test image"
     key = f"pick-{term}-{inside.run.id}"
-    unfolded = st.session_state.setdefault(f"{key}-open", not on)  # and not folded away under the person's hand
+    linked = f"{term}-class" in st.query_params or f"{term}-sheet" in st.query_params
+    unfolded = st.session_state.setdefault(
+        f"{key}-open", not on or linked
+    )  # and not folded away under the person's hand
     with st.expander(what, expanded=unfolded, icon=":material/touch_app:"):
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            names = ["all", *(name for spec, name in named(inside).items() if spec.startswith(CLASS))]
-            kind = st.selectbox("Show", names, key=f"{key}-kind", width=160) if len(names) > 2 else "all"
-            if st.button("Others", key=f"{key}-more", icon=":material/refresh:"):
-                st.session_state[f"{key}-page"] = st.session_state.get(f"{key}-page", 0) + 1
+            shown = _sheet(inside, term)
             if many and on:
                 st.button("Clear", key=f"{key}-none", on_click=partial(tell, inside, **{term: f"{IMAGES}:"}))
-        pool = (
-            np.arange(len(inside.images))
-            if kind == "all"
-            else np.flatnonzero(inside.labels == inside.classes.index(kind))
-        )
-        first = PAGE * (st.session_state.get(f"{key}-page", 0) % -(-len(pool) // PAGE))
-        shown = pool[first : first + PAGE]
-        words = [inside.classes[label] if len(names) > 2 else "" for label in inside.labels[shown]]
+        words = [inside.classes[label] if len(np.unique(inside.labels)) > 1 else "" for label in inside.labels[shown]]
 
         def told(picked: list[int]) -> None:
             if many or picked:
@@ -335,3 +330,28 @@ def _picker(inside: Inside, term: str, chosen: Group | Item) -> None:
             [described(inside, i) for i in shown],
             name=what, key=f"{key}-grid", pick="many" if many else "one", chosen=on, on_pick=told,
         )  # fmt: skip
+
+
+def _sheet(inside: Inside, term: str) -> np.ndarray:
+    """Numbers of the test images that are laid out to pick from: of one class or of all, and some of these at once."""
+    of, sheet, widget = f"{term}-class", f"{term}-sheet", f"pick-{term}-class"
+    there = np.unique(inside.labels).tolist()
+    asked = start.whole(of, len(inside.classes) - 1, ALL)
+    st.session_state[widget] = label = asked if asked in there else ALL
+
+    def told() -> None:
+        chosen = st.session_state[widget]
+        tell(inside, **{of: "" if chosen == ALL else str(chosen), sheet: ""})
+
+    if len(there) > 1:
+        st.selectbox(
+            "Show", [ALL, *there], key=widget, on_change=told, width=160,
+            format_func=lambda each: "all" if each == ALL else inside.classes[each],
+        )  # fmt: skip
+    pool = np.flatnonzero((inside.labels == label) | (label == ALL))
+    sheets = -(-len(pool) // PAGE)
+    now = start.whole(sheet, sheets - 1, 0)
+    following = str((now + 1) % sheets)
+    more = partial(tell, inside, **{sheet: "" if following == "0" else following})
+    st.button("Others", key=f"pick-{term}-more", icon=":material/refresh:", on_click=more)
+    return pool[PAGE * now : PAGE * (now + 1)]

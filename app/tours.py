@@ -261,24 +261,16 @@ def about_judge(takes: Sequence[Take]) -> None:
 @st.fragment
 def watch(takes: list[Take], pace: int) -> None:
     """The player, and under it the meter's curves with a line at the frame where the player rests."""
-    tour, asked = takes[0].tour, st.query_params.get("frame", "1")
+    tour = takes[0].tour
     counted = numbers(tour)
     key = f"player-{'-'.join(each.inside.run.id for each in takes)}"
-    # The first frame stays what it was when the page was opened: the player knows best where it is now.
-    start = st.session_state.setdefault(f"{key}-start", int(asked) if asked.isdecimal() and len(asked) < 6 else 1)
     films = [
         Film(
             each.name, each.sheet, each.frames.shape[2], each.frames.shape[3], each.meter, verdict(each), _caption(each)
         )
         for each in takes
     ]
-    first = int(np.searchsorted(counted, min(start, counted[-1])))
-    frame = player(films, tour, takes[0].inside.classes, counted, key=key, pace=pace, start=first)
-    number = str(counted[frame])
-    if number == "1":
-        st.query_params.pop("frame", None)
-    elif number != asked:  # every change is a place in the browser's history
-        st.query_params["frame"] = number
+    frame = player(films, tour, takes[0].inside.classes, counted, key=key, pace=pace)
     curves(takes, int(counted[frame]))
 
 

@@ -63,15 +63,19 @@ class Found(NamedTuple):
     def errors(self) -> str:
         """How far they are from what they should be, in words."""
         translated, *cycled = self.made
-        told = []
+        told, many = [], len(self.inputs) > 1
         if self.partners is not None:
             error, before = (l1(each, self.partners).mean() for each in (translated, self.inputs))
             told.append(
-                f"The translation differs from the true partner by **{error:.1%}** of the full range per pixel, on "
-                f"average; the untranslated input by {before:.1%}."
+                f"These {len(self.inputs)} differ from their true partners by **{error:.1%}** on average; untranslated "
+                f"by {before:.1%}."
+                if many
+                else f"The translation differs from the true partner by **{error:.1%}** of the full range per pixel, "
+                f"on average; the untranslated input by {before:.1%}."
             )
         if cycled:
-            told.append(f"Translated back, it differs from the input by **{l1(cycled[0], self.inputs).mean():.1%}**.")
+            they = "they differ from the inputs" if many else "it differs from the input"
+            told.append(f"Translated back, {they} by **{l1(cycled[0], self.inputs).mean():.1%}**.")
         return " ".join(told) or "Nobody knows what it should become, so there is no error to measure."
 
 

@@ -5,6 +5,7 @@ Streamlit drops the address's parameters on some ways to another page; the sessi
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
@@ -12,8 +13,9 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from app.downloads import File, button
 from app.plan import duration
 from app.state import SPACE, here, plain
-from genmodels import demo, files, hosting
+from genmodels import data, demo, files, hosting
 from genmodels.config import UserError
+from genmodels.runs import all_runs, shipped_runs
 
 LOST = "space-lost"  # in the session: the address had a key that is none, and that was not said yet
 TAKEN = "Each of your runs as a zip that the Gallery of any Latent Lab can import, and your own datasets."
@@ -68,14 +70,41 @@ def about() -> None:
         st.markdown(
             "This is a demo. What you train and upload lies in a space of your own, and **its address is its key**: "
             "bookmark this page to come back. Who has the address sees what you see, and can change it; nobody else "
-            "can."
+            "can. To show somebody a ready-made run, give them a link **without the key**: it opens this view in a "
+            "space of their own."
         )
+        link("space")
         st.markdown(
             f"The space is removed when nobody has used it for {duration(3600 * most.hours)}. It has room for "
             f"{most.runs} runs of up to {most.minutes:g} minutes or {most.steps:,} steps each and {most.datasets} "
             f"datasets of up to {most.upload} MB. Visitors take turns to train."
         )
         button(File("Download everything of mine", "latent-lab.zip", hosting.everything, TAKEN))
+
+
+@st.fragment
+def link(place: str) -> None:
+    """A button that gives the address of this view without the visitor's key, or says why there is none.
+
+    Pressed it sends the address as it is now. place: tells several buttons of a page apart.
+    """
+    if st.button("Link without the key", key=f"link-{place}", icon=":material/link:"):
+        if shows_own(address := {name: st.query_params.get_all(name) for name in st.query_params if name != SPACE}):
+            st.caption("This view shows what lies in your space: only the address with the key opens it.")
+        else:
+            st.code(f"{st.context.url or ''}?{urlencode(address, doseq=True)}", language=None, wrap_lines=True)
+
+
+def shows_own(address: Mapping[str, Sequence[str]]) -> bool:
+    """Whether what an address names is of this visitor alone: a run, an experiment, a dataset or a kept direction."""
+    said = {part for values in address.values() for value in values for part in value.split(",")}
+    ready_made = {run.config.experiment for run in shipped_runs()}
+    return (
+        bool(said & {run.id for run in all_runs()})
+        or not ready_made.issuperset(address.get("experiment", ()))
+        or any("folder:" in part or part.partition(":")[0] in data.aligned.HEADS for part in said)
+        or "along" in address
+    )
 
 
 def warn() -> None:

@@ -13,7 +13,7 @@ from genmodels.couplings import CouplingFlow, Couplings, log_standard_normal
 WINDOW = 4.0  # what is looked at: from -4 to 4 both ways
 LINES, TICKS = 17, 65  # of the grid: lines each way, points on each
 CELLS = 112  # of the heat map, each way
-AT_ONCE = 50_000  # points whose density is computed together
+AT_ONCE = 8000  # points whose density is computed together: few enough to stay near the processor
 
 
 def _moons(n: int, seed: int) -> np.ndarray:

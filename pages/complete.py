@@ -9,7 +9,7 @@ st.title("Complete")
 st.write("Hide a part of a picture, or its colour, and see **several answers** that fit what is left.")
 try:
     chosen = complete.choose()
-    asked = complete.ask(chosen[0])
+    asked = complete.ask(chosen)
     if asked is not None:
         with downloads.keeping("complete", f"answers-{asked.kind}-{asked.seed}"):
             answers.show_question(asked, chosen[0].light)

@@ -1,8 +1,9 @@
-"""Latent map: the test images of a run as points, placed by their codes. The address holds runs, view and selection."""
+"""Latent map: the test images of a run as points, placed by their codes. The address holds runs, view, selection,
+and the classes that are shown alone."""
 
 import streamlit as st
 
-from app import look, mapped, maps, state
+from app import look, mapped, maps, start, state
 from genmodels.config import UserError
 from genmodels.inside import Inside
 from genmodels.maps import Map
@@ -18,8 +19,8 @@ try:
         runs = [look.run_to_look_at("encode", "decode")]
     if right.toggle("Compare with another", "run2" in st.query_params, key="two"):
         runs.append(look.run_to_look_at("encode", "decode", key="run2"))
-    elif "run2" in st.query_params:
-        del st.query_params["run2"]
+    else:
+        start.forget("run2", "selected2", "shown2")
     view = maps.choose_view(runs[0])
     by = maps.choose_colour(runs[0])
 except UserError as error:
@@ -42,13 +43,12 @@ def drawn(pairs: list[tuple[Inside, Map]]) -> None:
     keys = [f"selection-{inside.run.id}" for inside, _ in pairs]
     chosen = []
     names = ["selected", "selected" if shared else "selected2"]
-    for place, key, name, (inside, found) in zip(
-        st.columns(len(pairs), gap="medium"), keys, names, pairs, strict=False
-    ):
+    places = zip(st.columns(len(pairs), gap="medium"), keys, names, ["shown", "shown2"], pairs, strict=False)
+    for place, key, name, shown, (inside, found) in places:
         keep = keys if shared else [key]
         with place:
             maps.recall(inside, keep, name)
-            chosen.append(maps.draw(inside, found, view, by, keep, len(pairs) == 1))
+            chosen.append(maps.draw(inside, found, view, by, keep, len(pairs) == 1, shown))
             st.caption(maps.sentence(inside, found, view))
             mapped.files(inside, found, view, by)
         maps.remember(chosen[-1], name)

@@ -1,14 +1,16 @@
 """Shared: an empty home for every test, digits to train on, and runs made by really training."""
 
+import functools
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from filelock import FileLock
+from streamlit.components.v2 import manifest_scanner
 
 from genmodels import data, demo, jobs, runs
 from genmodels.config import Schedule
@@ -31,6 +33,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GENMODELS_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("GENMODELS_SLOTS", raising=False)
     return tmp_path / "home"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _components_looked_for_once() -> Iterator[None]:
+    """AppTest looks through all that is installed, anew for each app: it takes longer than most of our pages."""
+    with pytest.MonkeyPatch.context() as patch:
+        once = functools.cache(manifest_scanner.scan_component_manifests)
+        patch.setattr(manifest_scanner, "scan_component_manifests", once)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -70,12 +70,18 @@ def test_every_family_opens_on_an_equation(family: str, trained: Trained):
 
 
 def test_a_link_opens_on_what_it_says_and_stays_as_it_is(run: Run):
-    link = {"a": "images:3,1,7", "b": "class:2", "item": "class:5", "strength": "-0.25"}
+    link = {"a": "images:3,1,7", "b": "class:2", "item": "class:5", "strength": "-0.25", "a-class": "7"}
     app = arithmetic(run, **link)
     assert not app.error
-    assert {name: asked(app, name) for name in link} == link
+    assert {name: text(app.query_params[name]) for name in link} == link
     found = terms.group(open_inside(run), link["a"])
     assert found.ids.tolist() == [3, 1, 7]
+    assert app.expander[0].proto.expanded, "the images that the link picks from"
+    assert selectbox(app, "Show").value == 7
+    app = press(choose(app, "Show", terms.ALL), "Others")
+    assert "a-class" not in app.query_params
+    assert text(app.query_params["a-sheet"]) == "1"
+    assert set(press(app, next(iter(terms.presets(open_inside(run))))).query_params) == {"run"}
 
 
 def test_the_address_says_only_what_differs_from_what_the_page_opens_with(run: Run):

@@ -208,7 +208,7 @@ def test_what_was_stopped_is_not_asked_again_until_one_asks() -> None:
     now = completion.Answers(0.4, np.zeros((5, 1, 8, 8), np.float32), None)
     app = visit("complete")
     app.session_state[stoppable.STOPPED] = {(str(run.path), run.stamp, *asked.key): (3, now)}
-    app.query_params["run"] = run.id
+    app.query_params["run"], app.query_params["hidden"] = run.id, "right"
     stoppable.memory.clear()
     app.run()
     assert "Stopped at 40% of the way." in words(app)
@@ -217,10 +217,11 @@ def test_what_was_stopped_is_not_asked_again_until_one_asks() -> None:
 
 
 def test_ready_made_runs_answer_in_an_empty_home() -> None:
-    app = visit("complete", answers="2")
+    app = visit("complete", answers="5")
     assert not app.exception
     assert not app.error
-    assert len(pictures(app)) > 1
+    read = next(row for row in app.table[0].value.to_numpy() if row[0] == "Read as")
+    assert all(len(set(answers.split(", "))) > 1 for answers in read[1:]), "the first question has several answers"
 
 
 def test_where_no_run_can_one_click_trains_one(monkeypatch) -> None:

@@ -21,6 +21,7 @@ from genmodels.data.selection import Selection, named
 from genmodels.runs import Run, RunConfig, Status, all_runs, runs_folder
 from genmodels.session import Session, dataset_of
 from genmodels.worker import run_to_end
+from genmodels.zoo.__main__ import SCARCE
 from tests.test_pages import press, visit, words
 
 STEPS = Schedule(budget=60, unit="steps", threads=1, device="cpu", precision="float32", log_every=30)
@@ -230,6 +231,15 @@ def test_one_class_left_beside_a_factor_is_refused(queued, monkeypatch) -> None:
 
 
 # --- the page -------------------------------------------------------------------------------------------------------
+
+
+def test_an_empty_home_opens_on_a_ready_made_experiment() -> None:
+    app = visit("debias")
+    assert not app.exception
+    assert not app.error
+    assert app.query_params["experiment"] in (SCARCE, [SCARCE])
+    assert "## Class 4 gains" in words(app)
+    assert next(box for box in app.selectbox if box.label == "Experiment").options[-1].endswith("ready-made")
 
 
 def test_an_empty_home_starts_one_with_a_click(monkeypatch) -> None:

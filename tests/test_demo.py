@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app import game
+from app import game, visitor
 from genmodels import demo, directions, exchange, hosting, jobs, runs
 from genmodels.analysis import judge
 from genmodels.config import UserError
@@ -22,7 +22,7 @@ from genmodels.data import cache, intake, is_present, load, title
 from genmodels.data.folders import listing
 from genmodels.files import disk_errors, home, in_space, shared_home, space_folder
 from genmodels.runs import Status, all_runs, by_id
-from tests.test_pages import visit, words
+from tests.test_pages import press, visit, words
 from tests.test_routes import ask
 from tests.visitors import NOBODY, aged, finish, kept, pictures, visit_as
 
@@ -142,6 +142,19 @@ def test_a_page_keeps_its_visitor_on_every_way(ada: str, bob: str, new_run) -> N
     assert "There is no run" in words(visit_as(bob, "train", run=run.id))
     next(box for box in app.checkbox if box.key == f"pick-{run.id}").check().run()  # a callback, before the page
     assert app.query_params["compare"] in (run.id, [run.id])
+
+
+def test_a_view_of_what_is_ready_made_has_a_link_without_the_key(ada: str, new_run) -> None:
+    app = press(visit_as(ada, "train", run="vae-digits", **{"curves-x": "seconds"}), "Link without the key")
+    assert app.code[0].value.endswith("?run=vae-digits&curves-x=seconds")
+    with in_space(ada):
+        own = new_run().id
+        for shown in ({"runs": f"vae-digits,{own}"}, {"experiment": own}, {"data": "edges:folder:x"}, {"along": "a:1"}):
+            assert visitor.shows_own({name: [value] for name, value in shown.items()})
+        assert not visitor.shows_own({"runs": ["vae-digits,vae-mnist"], "experiment": [], "second": ["domains:a,b"]})
+    app = press(visit_as(ada, "train", run=own), "Link without the key")
+    assert not app.code
+    assert "only the address with the key" in words(app)
 
 
 def test_a_new_visitor_gets_a_space_and_a_lost_key_is_said(ada: str) -> None:

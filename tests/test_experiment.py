@@ -216,7 +216,7 @@ def test_what_cannot_be_compared_is_refused_with_a_sentence(trained) -> None:
         experiment.members("x" * 500)
 
 
-def test_queued_members_train_one_after_another(new_run, monkeypatch) -> None:
+def test_queued_members_train_one_after_another(forked, new_run, monkeypatch) -> None:
     from tests.test_worker import wait_until
 
     monkeypatch.setenv("GENMODELS_SLOTS", "1")
@@ -228,7 +228,7 @@ def test_queued_members_train_one_after_another(new_run, monkeypatch) -> None:
             pass
 
 
-def test_from_the_command_line(trained, capsys) -> None:
+def test_from_the_command_line(forked, trained, capsys) -> None:
     from genmodels.__main__ import main
 
     run = trained(hidden_size=16)

@@ -1,4 +1,4 @@
-"""The page Flow, without a browser: an empty start, training, the slider, settings in the address, a stop."""
+"""The page Flow, without a browser: the ready-made ones, training, the slider, settings in the address, a stop."""
 
 import io
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import bending, flow, stoppable
 from genmodels import toys
+from genmodels.analysis import toy_flow
 from tests.test_pages import press, visit, words
 
 SMALL = {"layers": "3", "hidden": "8"}
@@ -19,9 +20,9 @@ SMALL = {"layers": "3", "hidden": "8"}
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flow, "STEPS", 40)
-    monkeypatch.setattr(flow, "TAUGHT", 400)
-    monkeypatch.setattr(flow, "HELD_OUT", 200)
+    monkeypatch.setattr(toy_flow, "STEPS", 40)
+    monkeypatch.setattr(toy_flow, "TAUGHT", 400)
+    monkeypatch.setattr(toy_flow, "HELD_OUT", 200)
     monkeypatch.setattr(bending, "BETWEEN", 2)
     monkeypatch.setattr(toys, "integral", partial(toys.integral, cells=200))
     for kept in (stoppable.memory, flow._looked_at, flow._frames):
@@ -32,8 +33,16 @@ def figures(app: AppTest) -> dict[str, str]:
     return {each.label: each.value for each in app.metric}
 
 
-def test_it_begins_with_the_points_and_says_what_to_do():
+def test_it_opens_on_a_ready_made_flow():
     app = visit("flow")
+    assert not app.exception
+    assert "ready-made" in words(app)
+    assert figures(app)["Integral over the plane"] == "1.000"
+    assert app.slider[0].max == 12
+
+
+def test_of_other_settings_it_shows_the_points_and_says_what_to_do():
+    app = visit("flow", seed="1")
     assert not app.exception
     assert "Press Train" in words(app)
     assert not app.metric
@@ -46,7 +55,8 @@ def test_training_shows_the_bent_plane_and_its_figures(monkeypatch: pytest.Monke
     assert not app.exception
     assert not app.error
     assert app.query_params["train"] in ("1", ["1"])
-    found = flow._looked_at(asked := flow.Asked("circles", 3, 8, 0), 40, list(flow._training(asked))[-1])
+    asked = toy_flow.Asked("circles", 3, 8)
+    found = flow._looked_at(asked, 40, False, list(toy_flow.trained(asked))[-1])
     told = figures(app)
     assert told["Integral over the plane"] == f"{found.integral:.3f}"
     assert abs(found.integral - 1) < 1e-3
@@ -80,10 +90,11 @@ def test_what_a_link_asks_wrongly_breaks_nothing():
     assert not app.error
     assert "asks for set clouds" in words(app)
     assert app.slider[0].max == 12
+    assert "ready-made" not in words(app), "it was to be trained"
 
 
 def test_it_can_be_stopped_and_shows_what_was_learned_so_far(monkeypatch: pytest.MonkeyPatch):
-    def interrupted(path: Iterator[flow.Trained], *about: Any, **_: Any) -> None:
+    def interrupted(path: Iterator[toy_flow.Trained], *about: Any, **_: Any) -> None:
         """As a click on Stop after some steps: what it calls back, and no more of the script."""
         about[2]((9, [next(path) for _ in range(10)][-1]))
         stoppable.st.stop()

@@ -33,7 +33,8 @@ def test_search_filters_and_comparison(trained: Trained):
 
 def test_delete_asks_first(trained: Trained):
     run = trained(budget=2)
-    app = visit("gallery")
+    assert "Delete" not in {button.label for button in visit("gallery").button}, "a menu that is shut costs no time"
+    app = visit("gallery", run)
     press(app, "Delete")
     assert run.path.exists()
     app = next(button for button in app.button if button.label == "Delete" and not button.key).click().run()
@@ -65,7 +66,7 @@ def test_cards_say_what_differs_from_the_defaults(new_run: Trained):
 
 def test_a_run_that_meanwhile_trains_is_not_asked_about(trained: Trained):
     run = trained(budget=2)
-    app = visit("gallery")
+    app = visit("gallery", run)
     run.write_status(run.status().model_copy(update={"state": "running", "heartbeat": time.time(), "pid": None}))
     press(app, "Delete")
     assert not app.exception
@@ -95,7 +96,7 @@ def test_a_ready_made_run_stands_below_one_s_own(ready_made: Run, trained: Train
     assert "Ready-made" in words(app)
     assert ready_made.shipped
     trained(budget=2)
-    app = visit("gallery")
+    app = visit("gallery", ready_made)
     assert "No runs of your own" not in words(app)
     keys = [each.key for each in app.button if each.key]
     assert f"open-{ready_made.id}" in keys

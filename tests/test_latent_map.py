@@ -1,17 +1,20 @@
 """The latent map's page and its parts, without a browser: every family, bad runs, the replay, the selection."""
 
 import base64
+import io
 import json
 import struct
 from collections.abc import Callable
 
 import numpy as np
 import pytest
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from app import mapped, maps
 from app.components import scatter
 from genmodels import demo, families
+from genmodels.analysis import projection
 from genmodels.files import in_space
 from genmodels.inside import open_inside
 from genmodels.maps import Map, keeper_of
@@ -45,7 +48,9 @@ def message(app: AppTest, number: int = 0) -> tuple[dict, dict[str, np.ndarray]]
 
 @pytest.mark.parametrize("name", ABLE)
 @pytest.mark.parametrize("view", ["PCA", "t-SNE", "Dimensions"])
-def test_every_family_in_every_view(name: str, view: str, trained: Trained) -> None:
+def test_every_family_in_every_view(name: str, view: str, trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    if name != "vae":  # whose t-SNE has a process of its own as all have, which takes longer to begin than the map
+        monkeypatch.setattr(projection, "_run_process", lambda words, said: projection._main(*words))
     run = trained(name, budget=3, log_every=1)
     app = visit(run=run.id, view=view)
     assert not app.exception
@@ -83,10 +88,14 @@ def test_the_replay_ends_on_the_map_and_is_of_the_images_it_names(trained: Train
     assert kept["latents"] == pytest.approx(inside.means[arrays["watched"]], abs=1e-4)
 
 
-def test_a_rerun_sends_the_same_bytes(trained: Trained) -> None:
-    app = visit(run=trained(budget=3).id)
+def test_a_rerun_sends_the_same_bytes_and_what_the_link_shows_alone_stays(trained: Trained) -> None:
+    app = visit(run=trained(budget=3).id, shown=["5", "3", "dog"])  # type: ignore[arg-type]
+    assert message(app)[0]["on"] == [3, 5]
+    assert "left out" in app.warning[0].value
     before = app.get("bidi_component")[0].proto.bytes
     assert app.run().get("bidi_component")[0].proto.bytes == before
+    assert app.query_params["shown"] == ["3", "5"]
+    assert not app.warning
 
 
 def test_the_selection_of_a_run_is_shown_on_its_page(trained: Trained) -> None:
@@ -246,3 +255,14 @@ def test_the_table_and_the_file_count_test_images_from_1():
     assert shown["selected"].tolist() == [False, True]
     kept = mapped.table(Map(points, ids, None, ("", "")), labels, ["a", "b"]).decode("utf-8-sig").splitlines()
     assert [line.split(",")[0] for line in kept] == ["test image", "1", "8"]
+
+
+def test_what_is_not_shown_alone_is_faint_in_the_picture():
+    found = Map(np.array([[0, 0], [1, 1]], np.float32), np.arange(2), None, ("", ""))
+    made = [
+        mapped.picture(found, np.array([1, 0]), ["one", "two"], ["#000000", "#ff0000"], shown) for shown in ([], [1])
+    ]
+    clear, faint = (Image.open(io.BytesIO(each)).getcolors(10_000) for each in made)
+    assert {(0, 0, 0), (255, 0, 0)} <= {colour for _, colour in clear}
+    assert {(204, 204, 204), (255, 0, 0)} <= {colour for _, colour in faint}
+    assert (0, 0, 0) not in {colour for _, colour in faint}

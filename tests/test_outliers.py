@@ -75,8 +75,10 @@ def test_the_two_sides_of_the_threshold_and_a_link_to_them() -> None:
     linked = visit("outliers", run="vae-digits", threshold=app.query_params["threshold"][0], **Q)
     assert linked.slider[0].value == app.slider[0].min != at
     assert albums(linked) == albums(app)
-    other = visit("outliers", run="vae-digits", score="ink", second="none")
+    other = visit("outliers", run="vae-digits", score="ink")
     assert albums(other) != albums(app)
+    assert "Digits turned by 90°" in charts(other)[0], "unasked, what ink cannot tell from its own"
+    assert "AUROC 0.500" in charts(other)[1]
 
 
 def test_a_class_held_out_is_the_second_set_by_itself(digits: data.Dataset) -> None:

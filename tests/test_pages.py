@@ -22,9 +22,11 @@ PAGES = sorted(path.stem for path in (ROOT / "pages").glob("*.py"))
 Trained = Callable[..., Run]
 
 
-def visit(page: str, **query: str) -> AppTest:
-    """Open a page as a link does."""
+def visit(page: str, menu: Run | None = None, **query: str) -> AppTest:
+    """Open a page as a link does. menu: of the card of this run, in the gallery, is open."""
     app = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=60)
+    if menu:
+        app.session_state[f"more-{menu.id}"] = True
     for name, value in query.items():
         app.query_params[name] = value
     if "_" in page:  # its address has a hyphen, which AppTest knows once the navigation has run
@@ -65,6 +67,11 @@ def test_every_page_on_a_first_visit(page: str, tmp_path: Path, monkeypatch: pyt
     assert app.title[0].value
     assert app.query_params.get("run") in (OPENS.get(page), [OPENS.get(page)])
     assert ("not on this machine" in words(app)) == (page in WITHOUT)
+
+
+def test_the_first_choice_of_a_run_counts_where_the_address_named_none():
+    app = visit("perturbation")
+    assert app.selectbox[0].set_value("vae-digits").run().query_params["run"] in ("vae-digits", ["vae-digits"])
 
 
 @pytest.fixture
@@ -116,9 +123,10 @@ def test_a_finished_run_of_every_family(name: str, trained: Trained):
     slider = app.select_slider[0]
     slider.set_value(run.snapshots()[0]).run()
     assert not app.exception
-    gallery = visit("gallery")
+    gallery = visit("gallery", run)
     assert not gallery.exception
     assert FAMILIES[name].title in words(gallery)
+    assert "Duplicate with changes" in {button.label for button in gallery.button}
 
 
 @pytest.mark.parametrize("run_id", ["no-such-run", "../../etc", "", "x" * 500])
@@ -154,7 +162,7 @@ def test_a_damaged_run_breaks_no_page(file: str, trained: Trained):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     app = visit("train", run=run.id)
     assert not app.exception
-    gallery = visit("gallery")
+    gallery = visit("gallery", run)
     assert not gallery.exception
     assert whole.id.rsplit("-", 1)[-1] in words(gallery)
     if file == "config.json":
@@ -170,7 +178,7 @@ def test_a_strange_line_in_the_curves_breaks_no_page(line: bytes, trained: Train
     with (run.path / "metrics.jsonl").open("ab") as file:
         file.write(line)
     assert not visit("train", run=run.id).exception
-    assert not visit("gallery").exception
+    assert not visit("gallery", run).exception
 
 
 def test_duplicate_opens_the_form_with_its_settings(trained: Trained, started: list[Run]):
@@ -377,7 +385,7 @@ def test_the_kl_of_the_bars_and_of_the_figures_are_told_apart(trained: Trained):
 
 def test_links_lead_to_the_pages_that_a_run_is_able_for(trained: Trained):
     run = trained("conv-autoencoder", budget=2)
-    for app in (visit("train", run=run.id), visit("gallery")):
+    for app in (visit("train", run=run.id), visit("gallery", run)):
         found = {link.label for link in app.get("page_link") if f"run={run.id}" in link.proto.query_string}
         assert {"Latent map", "Perturbation"} <= found
         assert "Beta" not in found

@@ -73,13 +73,15 @@ def test_what_is_downloaded_is_what_was_asked_for(trained, monkeypatch):
 
 
 def test_the_order_and_the_plan_come_from_the_address(trained):
-    app = visit("transitions", run=trained("vae").id, order="3", frames="7", path="spherical", easing="smooth")
+    plan = {"frames": "7", "path": "spherical", "easing": "smooth", "frame": "21"}
+    app = visit("transitions", run=trained("vae").id, order="3", **plan)
     assert "A tour needs at least two classes" in words(app)
     assert not app.exception
     app.multiselect(key="order").set_value(["3", "8", "1"])
     app.toggle(key="back").set_value(False).run()
     assert not app.error
     assert "of 14 frames" in words(app)
+    assert app.query_params["frame"] == "14", "the last one there is"
     app.toggle(key="back").set_value(True).run()
     assert "of 21 frames" in words(app)
     assert app.segmented_control(key="path").value == "spherical"
@@ -91,6 +93,7 @@ def test_values_that_cannot_be_are_left_out(trained):
     assert not app.exception
     assert "There is no class 'dog'" in words(app)
     assert (app.slider(key="hold").value, app.segmented_control(key="path").value) == (5, "straight")
+    assert "frame" not in app.query_params
 
 
 def test_two_images_instead_of_classes(trained):

@@ -10,7 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save
 
-from genmodels import data, exchange, runs
+from genmodels import data, debiasing, exchange, experiment, runs, toys
+from genmodels.analysis import toy_flow
+from genmodels.analysis.density import gaussian, mean_log_prob
 from genmodels.analysis.fidelity import l1
 from genmodels.config import UserError
 from genmodels.families import FAMILIES
@@ -18,7 +20,7 @@ from genmodels.inside import open_inside
 from genmodels.nn import followed
 from genmodels.runs import Run
 from genmodels.translation import open_translator
-from genmodels.zoo.__main__ import BETAS, GREYS, RECIPES, measured, shrink
+from genmodels.zoo.__main__ import BETAS, FLOWS, GREYS, RECIPES, SCARCE, measured, shrink
 
 SHIPPED = runs.shipped_runs()
 
@@ -32,6 +34,7 @@ every_run = pytest.mark.parametrize("run", SHIPPED, ids=lambda run: run.id)
 
 def test_every_recipe_is_shipped_and_all_of_it_is_small() -> None:
     assert {run.id for run in SHIPPED} == set(RECIPES)
+    assert {path.stem for path in toy_flow.SHIPPED.iterdir()} == {asked.name for asked in FLOWS.values()}
     assert sum(path.stat().st_size for path in runs.ZOO.rglob("*") if path.is_file()) < 25e6
 
 
@@ -50,6 +53,26 @@ def test_the_betas_are_a_clean_comparison() -> None:
     rest = [config.model_dump(exclude={"created", "knobs"}) | config.knobs | {"beta": None} for config in members]
     assert all(each == rest[0] for each in rest)
     assert len({run.status().step for run in SHIPPED if run.config.experiment == BETAS}) == 1
+
+
+def test_with_and_without_resampling_differ_in_nothing_else() -> None:
+    pairs = debiasing.pairs(debiasing.members(SCARCE))
+    assert len(pairs) >= debiasing.FEWEST_SEEDS
+    for seed, (without, with_it) in pairs.items():
+        one, other = experiment.settings(without), experiment.settings(with_it)
+        assert {name for name in one if one[name] != other[name]} == {"resampling"}
+        assert without.config.selection.seed == seed
+
+
+@pytest.mark.parametrize("asked", FLOWS.values(), ids=FLOWS)
+def test_a_flow_that_comes_along_is_as_good_as_when_it_was_trained(asked: toy_flow.Asked) -> None:
+    found = toy_flow.ready_made(asked)
+    learned = mean_log_prob(found.flow, found.held_out)
+    assert learned == pytest.approx(max(each.held_out for each in found.seen), abs=1e-2), "its weights are halved"
+    assert learned > gaussian(found.taught).log_prob(found.held_out.double()).mean() + 0.5
+    assert found.seen[-1].step == toy_flow.STEPS
+    assert toys.integral(found.flow, cells=300) == pytest.approx(1, abs=2e-3)
+    assert toy_flow.ready_made(asked._replace(seed=1)) is None
 
 
 @every_run
@@ -81,6 +104,7 @@ def coarse(images: np.ndarray) -> set[int]:
 def test_it_is_a_finished_run_of_its_recipe_without_images_of_the_dataset(run: Run) -> None:
     recipe, config = RECIPES[run.id], run.config
     assert (config.family, config.dataset, config.experiment) == (recipe.family, recipe.dataset, recipe.experiment)
+    assert (config.seed, config.selection) == (recipe.seed, recipe.selection)
     assert FAMILIES[recipe.family].Config.of(recipe.knobs) == config.model_config_of_family()
     assert run.status().state == "finished"
     assert run.metrics()

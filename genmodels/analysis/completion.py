@@ -22,7 +22,7 @@ PARTICLES = 64  # of a posterior: the answers are some of these
 MOVES, LEAPS = 3, 4  # at each temperature; leapfrog steps in each move
 ACCEPTED = 0.7  # share of moves that the step's size is kept at
 GREY_SPREAD = 0.1  # standard deviation of a brightness that is seen, for likelihoods that have none of their own
-QUESTIONS = ("right", "lower", "middle", "painted", "colour")
+QUESTIONS = ("most", "right", "lower", "middle", "painted", "colour")
 
 
 class Question(NamedTuple):
@@ -75,7 +75,9 @@ def question(kind: str, shape: tuple[int, int, int], painted: Tensor | None = No
     if kind == "colour":
         return _colour(shape)
     hidden = torch.zeros(height, width, dtype=torch.bool)
-    if kind == "right":
+    if kind == "most":
+        hidden[:, -(-width // 3) :] = True
+    elif kind == "right":
         hidden[:, width // 2 :] = True
     elif kind == "lower":
         hidden[height // 2 :] = True

@@ -65,7 +65,8 @@ class Numbers:
 def minimised(losses: Mapping[str, float], knobs: Mapping[str, Any]) -> float | None:
     """The objective where it is known: with a beta -ELBO alone may rise while all goes well."""
     if {"reconstruction", "kl"} <= set(losses) and "beta" in knobs:
-        return losses["reconstruction"] + float(knobs["beta"]) * losses["kl"]
+        of_class = float(knobs.get("class_weight", 0)) * losses.get("cross_entropy", 0.0)
+        return losses["reconstruction"] + float(knobs["beta"]) * losses["kl"] + of_class
     return next((losses[name] for name in SETTLED if name in losses), None)
 
 

@@ -1,5 +1,5 @@
-"""`make zoo`: train the runs that come with the package again. `python -m genmodels.zoo NAME ...` trains those alone,
-and with --figures they are not trained but measured again, as at the end of a training.
+"""`make zoo`: train the runs and flows that come with the package again. `python -m genmodels.zoo NAME ...` trains
+these alone, and with --figures runs are not trained but measured again, as at the end of a training.
 
 What is kept of a run is what the pages need, small: no image of a dataset, no optimiser, half-precision weights without
 the networks that only training needs, rounded codes and pictures, and a few snapshots.
@@ -19,10 +19,12 @@ import torch
 from safetensors.torch import load_file, save
 from tqdm import tqdm
 
-from genmodels import data
+from genmodels import data, debiasing, toys
+from genmodels.analysis import toy_flow
 from genmodels.analysis.metrics import evaluate
 from genmodels.analysis.snapshot import centroids, one_of_each
 from genmodels.config import Schedule, UserError
+from genmodels.data.selection import Selection
 from genmodels.families import FAMILIES
 from genmodels.families.contract import abilities
 from genmodels.files import write_atomically, write_json
@@ -30,6 +32,7 @@ from genmodels.inside import WHILE_WAITED_FOR
 from genmodels.nn import followed
 from genmodels.runs import ZOO, Run, RunConfig, create
 from genmodels.session import SAMPLES, dataset_of
+from genmodels.stepping import one_thread
 from genmodels.training import Images
 from genmodels.worker import run_to_end
 
@@ -44,10 +47,11 @@ _SMALLER = _DENSE | {"hidden_size": 224}  # there is room for no more
 _SHAPES: dict[str, object] = {"latent_size": 10, "beta": 2.0, "body": "conv", "width": 8, "hidden_size": 128}
 IMAGES = ("originals", "inputs", "targets", "noised")  # of the dataset, and not ours to give away
 BETAS = "be7a0001"  # the clean comparison of the VAE on MNIST
+SCARCE = "5ca4ce01"  # digits with few of class 4, with and without resampling
 
 
 class Recipe(NamedTuple):
-    """knobs: those that are not the default. experiment: what the run is a member of."""
+    """knobs: those that are not the default. experiment: what the run is a member of. snapshots: so many are kept."""
 
     family: str
     dataset: str
@@ -55,6 +59,9 @@ class Recipe(NamedTuple):
     epochs: int
     experiment: str | None = None
     batch_size: int = 128
+    seed: int = 0
+    selection: Selection | None = None
+    snapshots: int = KEPT
 
 
 # Within a dataset only the head differs, or beta.
@@ -82,6 +89,23 @@ RECIPES = {
 }
 
 
+def _scarce(seed: int, resampling: bool) -> Recipe:
+    """One of a pair. Class and settings were picked with the seeds 11 to 16."""
+    knobs: dict[str, object] = {"latent_size": 8, "hidden_size": 64, "head_size": 32, "learning_rate": 5e-3}
+    knobs |= {"class_weight": 100.0, "smoothing": 0.2, "resampling": resampling}
+    selection = Selection(scarce="4", kept=0.1, seed=seed)
+    return Recipe(debiasing.FAMILY, "digits", knobs, 80, SCARCE, seed=seed, selection=selection, snapshots=2)
+
+
+# By their names the last in every menu: they are looked at together, on the page Debias.
+RECIPES |= {
+    f"{'with' if resampling else 'without'}-resampling-digits-{seed}": _scarce(seed, resampling)
+    for resampling in (True, False)
+    for seed in (1, 2, 3)
+}
+FLOWS = {f"flow-{name}": toy_flow.Asked(name) for name in toys.SETS}
+
+
 def made(name: str, folder: Path) -> Run:
     """Train a run by its recipe in a folder of its own."""
     recipe = RECIPES[name]
@@ -90,6 +114,8 @@ def made(name: str, folder: Path) -> Run:
         family=recipe.family,
         knobs=FAMILIES[recipe.family].Config.of(recipe.knobs).model_dump(),
         dataset=recipe.dataset,
+        seed=recipe.seed,
+        selection=recipe.selection,
         experiment=recipe.experiment,
         schedule=Schedule(budget=recipe.epochs, unit="epochs", batch_size=recipe.batch_size, decay="cosine"),
         shape=loaded.shape,
@@ -102,7 +128,15 @@ def made(name: str, folder: Path) -> Run:
     return run
 
 
-def shrink(run: Run) -> None:
+def made_flow(name: str) -> None:
+    """Train a flow as the page Flow does, and keep it."""
+    with tqdm(total=100, desc=name, unit="%") as bar, one_thread():
+        for found in toy_flow.trained(FLOWS[name]):
+            bar.update(round(100 * found.seen[-1].share) - bar.n)
+    toy_flow.keep(found, FLOWS[name])
+
+
+def shrink(run: Run, snapshots: int = KEPT) -> None:
     """Leave what the pages need, no finer than they show it."""
     for name in LEFT_OUT:
         (run.path / name).unlink(missing_ok=True)
@@ -112,7 +146,7 @@ def shrink(run: Run) -> None:
         left_out = (*IMAGES, "reconstructions")
     _shrink_weights(run)
     steps = run.snapshots()
-    kept = {steps[round(each)] for each in np.linspace(0, len(steps) - 1, KEPT)}
+    kept = {steps[round(each)] for each in np.linspace(0, len(steps) - 1, snapshots)}
     for step in steps:
         if step not in kept:
             (run.path / "snapshots" / f"{step}.npz").unlink()
@@ -184,21 +218,25 @@ def measured(run: Run) -> None:
 
 
 def main() -> int:
+    known = [*RECIPES, *FLOWS]
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(RECIPES))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(known))
     parser.add_argument("--figures", action="store_true", help="measure again what is there, and train nothing")
     asked = parser.parse_args()
     try:
-        for name in asked.names or RECIPES:
-            if name not in RECIPES:
-                raise UserError(f"There is no recipe '{name}'; there is: {', '.join(RECIPES)}.")
+        for name in asked.names or (RECIPES if asked.figures else known):
+            if name not in known:
+                raise UserError(f"There is no recipe '{name}'; there is: {', '.join(known)}.")
+            if name in FLOWS:
+                made_flow(name)
+                continue
             if asked.figures:
                 print(name, flush=True)
                 measured(Run(ZOO / name))
                 continue
             with tempfile.TemporaryDirectory() as folder:
                 run = made(name, Path(folder))
-                shrink(run)
+                shrink(run, RECIPES[name].snapshots)
                 shutil.rmtree(ZOO / name, ignore_errors=True)
                 shutil.copytree(run.path, ZOO / name)
     except UserError as error:

@@ -7,6 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from genmodels.inside import open_inside
+from tests.browser.clean import clean
 from tests.browser.test_journeys import no_trace
 
 PIXELS = """canvas => {
@@ -61,6 +62,7 @@ def test_dragging_the_strength_paints_the_result(server: str, page: Page, browse
     assert np.array_equal(result(other), result(page))
     expect(slider(other)).to_have_attribute("aria-valuetext", "2.00 times A minus B")
     other.context.close()
+    clean(page, "arithmetic")
 
 
 def test_images_are_picked_by_a_press(server: str, page: Page, trained) -> None:

@@ -11,6 +11,7 @@ from app.maps import watched_by
 from app.pictures import newest
 from genmodels import experiment, jobs, runs, steering
 from genmodels.config import Schedule
+from tests.browser.clean import clean
 from tests.browser.test_journeys import no_trace, state
 from tests.test_worker import wait_until
 
@@ -77,7 +78,7 @@ def test_the_ready_made_comparison_shows_everything_in_an_empty_home(server: str
     numbers = ",".join(map(str, watched_by(members[0], members[0].arrays(newest(members[0]))["labels"])[:3]))
     answer = page.request.get(f"{server}/api/images/{members[0].id}?ids={numbers}")
     assert len(answer.body()) == 3 * np.prod(members[0].config.shape), "the pictures of the first points"
-    no_trace(page)
+    clean(page, "beta")
 
 
 def test_a_running_model_is_steered_and_the_mark_is_seen(server: str, page: Page, new_run) -> None:

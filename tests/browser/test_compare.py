@@ -9,6 +9,7 @@ from urllib.parse import unquote
 from playwright.sync_api import Page, expect
 
 from genmodels import runs
+from tests.browser.clean import clean
 from tests.browser.test_journeys import no_trace
 
 
@@ -44,4 +45,4 @@ def test_from_ticks_in_the_gallery_to_a_spreadsheet(server: str, page: Page, bro
     assert other.evaluate("document.documentElement.scrollWidth") <= 390, "tables scroll, not the page"
     no_trace(other)
     context.close()
-    no_trace(page)
+    clean(page, "compare")

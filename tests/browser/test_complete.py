@@ -5,6 +5,7 @@ import re
 import numpy as np
 from playwright.sync_api import Page, expect
 
+from tests.browser.clean import clean
 from tests.browser.test_perturbation import PIXELS
 from tests.test_complete import made
 
@@ -53,3 +54,4 @@ def test_a_hole_is_painted_and_filled_in_different_ways(server: str, page: Page)
 
     page.get_by_role("button", name="Clear", exact=True).click()
     expect(page.get_by_text("Paint over what should be hidden: it is")).to_be_visible()
+    clean(page, "complete")

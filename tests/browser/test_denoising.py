@@ -4,6 +4,7 @@ import re
 
 from playwright.sync_api import Page, expect
 
+from tests.browser.clean import clean
 from tests.browser.test_translate import down_the_middle
 from tests.test_denoising import untrained
 
@@ -23,6 +24,7 @@ def test_a_drawn_digit_is_noised_and_comes_back_in_ten_ways(server: str, page: P
     expect(page.get_by_text("At step 5 of 10, level 0.05")).to_be_visible()
     page.get_by_role("slider", name="Frame").press("End")
     expect(page.get_by_text("At step 10 of 10, level 0.00")).to_be_visible()
+    page.wait_for_url(re.compile(r"frame=10\b"))
 
     # A long walk is stopped; what was there before remains.
     page.get_by_role("button", name="Try all levels").click()
@@ -32,3 +34,4 @@ def test_a_drawn_digit_is_noised_and_comes_back_in_ten_ways(server: str, page: P
     expect(page.get_by_role("button", name="Start again")).to_be_visible()
     assert "asked=1" in page.url
     assert "seed=4" in page.url, "the noise is that of the link"
+    clean(page, "denoising")

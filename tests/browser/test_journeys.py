@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-import pytest
 from PIL import Image
 from playwright.sync_api import Error, Page, expect
 
 from genmodels import runs
+from tests.browser.clean import clean
 from tests.browser.serving import free_port, served, start_server
 
 
@@ -84,6 +84,7 @@ def test_from_an_empty_home_to_a_run_in_the_gallery(server: str, page: Page) -> 
     page.get_by_role("link", name="Gallery").first.click()
     expect(page.get_by_text("VAE on Digits").first).to_be_visible()
     expect(page.get_by_test_id("stImage").first).to_be_visible()
+    clean(page, "gallery")
     # By its key: the arrow of a filter is a button called Open too.
     page.locator(f".st-key-open-{run.id}").get_by_role("button").click()
     page.wait_for_url(re.compile(rf"run={run.id}"))
@@ -107,18 +108,20 @@ def test_one_slider_moves_the_pictures_back_in_time(server: str, page: Page, tra
         if np.abs(early.astype(int) - late).mean() > 5:
             break
     assert np.abs(early.astype(int) - late).mean() > 5
-    no_trace(page)
+    clean(page, "train")
 
 
-@pytest.mark.parametrize("address", ["train?run={run}", "gallery", "data"])  # the form: with the server that is killed
-def test_a_deep_link_to_a_cold_server_shows_that_page(page: Page, trained, address: str) -> None:
-    run = trained("vae")
+def test_deep_links_to_a_cold_server_show_their_pages(page: Page, trained) -> None:
+    run = trained("vae")  # the form is seen with the server that is killed
+    titles = {f"train?run={run.id}": "VAE on Digits", "gallery": "Gallery", "data": "Data"}
     with served() as server:
-        page.goto(f"{server}/{address.format(run=run.id)}")
-        expect(page.get_by_role("link", name="Gallery").first).to_be_visible()
-        titles = {"gallery": "Gallery", "data": "Data"}
-        expect(page.get_by_role("heading", name=titles.get(address, "VAE on Digits"), level=1)).to_be_visible()
-        no_trace(page)
+        tabs = {address: page.context.new_page() for address in titles}
+        for address, tab in tabs.items():  # none of them waits for another: the server is cold for all
+            tab.goto(f"{server}/{address}", wait_until="commit")
+        for address, tab in tabs.items():
+            expect(tab.get_by_role("link", name="Gallery").first).to_be_visible()
+            expect(tab.get_by_role("heading", name=titles[address], level=1)).to_be_visible()
+            no_trace(tab)
 
 
 def test_training_goes_on_when_the_server_is_killed_and_the_tab_finds_it_again(page: Page, home) -> None:
@@ -186,6 +189,12 @@ def test_on_a_phone_all_fits_and_train_is_on_the_first_screen(server: str, brows
     tops = [captions.nth(i).bounding_box()["y"] for i in range(10)]
     assert [captions.nth(i).inner_text().strip() for i in range(10)] == list("0123456789")
     assert tops == sorted(tops)
+    page.get_by_test_id("stExpandSidebarButton").click()
+    page.get_by_role("link", name="Latent map").click()
+    expect(page.get_by_test_id("stSidebar")).to_have_attribute("data-collapsed", "true")
+    page.wait_for_url(re.compile(rf"/latent-map\?run={run.id}"))
+    page.go_back()
+    page.wait_for_url(re.compile("/data$"))
     context.close()
 
 
@@ -226,7 +235,12 @@ def test_a_button_stays_under_the_pointer_while_the_page_draws_itself_anew(serve
 def test_a_link_on_a_card_opens_the_page_that_looks_inside(server: str, page: Page, trained) -> None:
     run = trained("vae")
     page.goto(f"{server}/gallery?search={run.id}")
-    page.get_by_role("button", name="more_horiz").first.click()
-    page.get_by_role("link", name="Latent map").last.click()
+    page.get_by_role("button", name="more_horiz").first.press("Enter")
+    menu = page.get_by_test_id("stPopoverBody")
+    link = menu.get_by_role("link", name="Latent map")
+    expect(link).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(menu.get_by_role("button", name="Duplicate with changes")).to_be_focused()
+    link.press("Enter")
     page.wait_for_url(re.compile(rf"/latent-map\?.*run={run.id}"))
     no_trace(page)

@@ -15,6 +15,7 @@ from genmodels.inside import Inside, open_inside
 from genmodels.media import as_people_write
 from genmodels.runs import Run
 from tests.bench_map import GRAPHICS
+from tests.browser.clean import clean
 
 # All pixels of the points' canvas, without those under it or over it.
 PIXELS = """stage => { const from = stage.querySelector('canvas'), to = document.createElement('canvas');
@@ -107,6 +108,7 @@ def test_hover_shows_the_image_and_the_models_copy(server: str, page: Page, trai
     true = [inside.images[i, 0], inside.reconstruct(np.array([i]))[0, 0]]
     for ours, theirs in zip(shown, true, strict=True):
         assert (ours == as_people_write(theirs, inside.light)).all()
+    clean(page, "latent-map")
 
 
 def test_a_lasso_selects_what_it_surrounds_and_the_page_shows_it(server: str, page: Page, trained) -> None:
@@ -304,12 +306,15 @@ def test_a_selection_survives_a_reload_and_is_group_a_of_the_equation(server: st
     if count <= LINKED:
         page.reload()
         expect(page.locator(".count")).to_have_text(f"{count} selected")
+    page.locator(".legend").get_by_role("button", name="7").click()
+    page.wait_for_url(re.compile(r"shown=7\b"))
     page.goto(f"{server}/latent-map?run={run.id}&selected=3,5,8")
     page.get_by_role("link", name="Use as group A in Arithmetic").click()
     page.wait_for_url(re.compile(r"/arithmetic.*a=images(:|%3A)3(,|%2C)5(,|%2C)8"))
     expect(page.get_by_text("picked images").first).to_be_visible()
-    page.goto(f"{server}/latent-map?run={run.id}&selected=x")
+    page.goto(f"{server}/latent-map?run={run.id}&selected=x&shown=7")
     expect(page.get_by_text("The link's selection is left out.")).to_be_visible()
+    expect(page.locator(".legend [aria-pressed=true]")).to_have_text("7")
 
 
 def test_nothing_is_decoded_before_the_end_of_the_replay(server: str, page: Page, trained) -> None:

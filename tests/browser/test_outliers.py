@@ -5,6 +5,7 @@ import re
 from playwright.sync_api import Page, expect
 
 from genmodels.runs import all_runs
+from tests.browser.clean import clean
 from tests.test_outliers import copy_of_digits
 
 
@@ -19,6 +20,7 @@ def test_the_threshold_is_moved_and_a_ticked_image_is_left_out(server: str, page
     for _ in range(3):
         slider.press("ArrowLeft")
     page.wait_for_url(re.compile("threshold="))
+    clean(page, "outliers")
     first = page.get_by_role("checkbox").first
     first.focus()
     first.press("Space")

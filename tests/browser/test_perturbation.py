@@ -22,6 +22,7 @@ from genmodels.decoder import describe
 from genmodels.families import FAMILIES, build
 from genmodels.inside import Inside, open_inside
 from genmodels.runs import Run
+from tests.browser.clean import clean
 
 Trained = Callable[..., Run]
 PIXELS = "canvas => [...canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data]"
@@ -165,6 +166,7 @@ def test_a_named_direction_comes_and_goes_elsewhere(server: str, page: Page, tra
     press_and_see(0)
     page.get_by_role("button", name="Reset all").click()
     settled(page, r"^((?!z=).)*$")
+    clean(page, "perturbation")
     assert not errors
 
 

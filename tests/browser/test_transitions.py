@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from tests.browser.clean import clean
 from tests.browser.test_journeys import no_trace
 
 
@@ -51,7 +52,7 @@ def test_scrubbing_by_key_and_by_mouse_paints_other_frames_at_once(tour: str, pa
     scrubber.press("End")
     assert number(page) == 200
     assert np.abs(frame_pixels(page) - zero).mean() < 1, "the last frame is the first again"
-    no_trace(page)
+    clean(page, "transitions")
 
 
 def test_it_plays_and_pauses_by_button_and_by_key(tour: str, page: Page):

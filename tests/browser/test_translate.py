@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page, WebSocket, expect
 
 from genmodels.runs import Run
 from genmodels.translation import Translator, open_translator
+from tests.browser.clean import clean
 from tests.browser.test_perturbation import PIXELS
 
 Trained = Callable[..., Run]
@@ -139,3 +140,4 @@ def test_a_link_opened_elsewhere_has_the_same_direction_and_image(
     expect(other.get_by_text(there)).to_be_visible()
     expect(other.get_by_role("radio", name="inverted → plain")).to_be_checked()
     context.close()
+    clean(page, "translate")

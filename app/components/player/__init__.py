@@ -1,6 +1,6 @@
 """A film in the browser: one or two runs on the same tour, played or scrubbed, with what the meter says of each frame.
 
-All frames travel once, as one picture, so that scrubbing asks nobody.
+All frames travel once, as one picture, so that scrubbing asks nobody. The frame at which it rests is in the address.
 """
 
 from collections.abc import Sequence
@@ -21,6 +21,7 @@ from genmodels.figures import COLOURS
 
 HERE = Path(__file__).parent
 COLUMNS = 32  # frames beside each other in the picture that holds them all
+FRAME = "frame"  # in the address: the number of the frame, as people call it
 
 _mount = st.components.v2.component(
     "player",
@@ -58,11 +59,12 @@ def player(
     *,
     key: str,
     pace: float = 20,
-    start: int = 0,
+    usual: int = 0,
 ) -> int:
     """Draw it; returns the frame at which it last came to rest, from 0. numbers: what people call each frame, (F,).
-    pace: frames a second. start: the frame at first."""
+    pace: frames a second. usual: the frame at first, where the address says none."""
     count, labels = len(tour.codes), tour.stops.labels
+    start = _start(key, numbers, usual)
     arrays: dict[str, tuple[Any, Kind]] = {}
     for number, film in enumerate(films):
         arrays[f"sheet{number}"] = np.frombuffer(film.sheet, np.uint8), "u1"
@@ -81,7 +83,25 @@ def player(
     if any(film.meter for film in films):
         table(lambda: by_frame(films, tour, classes, numbers), key)
     found = st.session_state.get(key, {}).get("frame", start)
-    return int(max(0, min(count - 1, found))) if isinstance(found, int | float) else 0  # bounds first: it may be inf
+    frame = int(max(0, min(count - 1, found))) if isinstance(found, int | float) else 0  # bounds first: it may be inf
+    _remember(str(numbers[frame]), str(numbers[usual]))
+    return frame
+
+
+def _start(key: str, numbers: np.ndarray, usual: int) -> int:
+    """The frame at first: what the address said when it was opened, for later the player knows best."""
+    asked = str(st.session_state.setdefault(f"{key}-asked", st.query_params.get(FRAME, "")))
+    if not asked.isdecimal() or len(asked) > 5:
+        return usual
+    return int(np.searchsorted(numbers, min(int(asked), numbers[-1])))
+
+
+def _remember(number: str, usual: str) -> None:
+    """Into the address; every change is a place in the browser's history, so nothing is written twice."""
+    if number == usual:
+        st.query_params.pop(FRAME, None)
+    elif number != st.query_params.get(FRAME):
+        st.query_params[FRAME] = number
 
 
 def by_frame(films: Sequence[Film], tour: Tour, classes: Sequence[str], numbers: np.ndarray) -> pd.DataFrame:

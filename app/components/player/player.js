@@ -1,5 +1,7 @@
 // A film of one or two runs on the same tour: play, pause, scrub; what the meter says of the frame stands beside it.
 
+const PATIENCE = 150; // ms at rest after which the page hears of it, and writes the frame into the address
+
 export default function ({ data, parentElement, setStateValue }) {
   const root = parentElement.querySelector(".player");
   const player = (root.film ??= new Player(root));
@@ -30,7 +32,6 @@ class Player {
   async load(data) {
     const about = unpack(data);
     if (about.head === this.about?.head) return;
-    const fresh = !this.about;
     this.about = about;
     this.runs = about.runs.map((run, number) => {
       const [probabilities, reads, off] = ["probabilities", "reads", "off"].map((name) => about[`${name}${number}`]);
@@ -44,7 +45,7 @@ class Player {
     this.runs.forEach((run, number) => { run.picture = known[number]; });
     this.scrubber.max = about.count - 1;
     this.resize();
-    this.show(Math.min(fresh ? about.start : this.frame, about.count - 1));
+    this.show(Math.min(this.moved ? this.frame : about.start, about.count - 1));
     this.root.dataset.ready = about.version;
   }
 
@@ -105,6 +106,7 @@ class Player {
   }
 
   toggle() {
+    this.moved = true;
     if (this.timer) { this.pause(); this.settle(); return; }
     const began = performance.now() - (this.frame * 1000) / this.about.pace;
     const tick = (now) => {
@@ -129,7 +131,11 @@ class Player {
     this.find(".play").setAttribute("aria-label", word);
   }
 
-  settle() { this.send(this.frame); }
+  settle() {
+    this.moved = true;
+    clearTimeout(this.waiting);
+    this.waiting = setTimeout(() => this.root.isConnected && this.send(this.frame), PATIENCE);
+  }
 
   close() {
     this.pause();

@@ -5,7 +5,9 @@ The points travel once: a rerun with the same arrays costs a kilobyte, because t
 
 import base64
 import binascii
+import zlib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,11 +81,11 @@ def scatter(
     maps that have one in common share it, also across pages. pictures: shows images on hover and as thumbnails.
     plane: lets an empty place be decoded, needs pictures. name: for those who cannot see it. title: stands above it.
     """
-    keep = tuple(keep) or (f"selection-{key}",)
+    keep, legend = tuple(keep) or (f"selection-{key}",), legend_of(key, classes)
     about = {
         "keep": keep, "axes": axes, "name": name, "title": title, "height": height, "classes": list(classes),
-        "colours": list(colours), "marks": list(MARKS), "first": _first(key, keep),
-    } | _pictured(pictures, plane)  # fmt: skip
+        "colours": list(colours), "marks": list(MARKS), "legend": legend,
+    } | _first(key, keep, legend) | _pictured(pictures, plane)  # fmt: skip
     size: Kind = "u2" if len(classes) > 256 else "u1"
     arrays: dict[str, tuple[Any, Kind]] = {"points": (points, "f4"), "labels": (labels, size)}
     if ids is not None and not np.array_equal(ids, np.arange(len(points))):
@@ -91,9 +93,15 @@ def scatter(
     if replay is not None and len(replay.steps):
         about["steps"] = [int(step) for step in replay.steps]
         arrays |= {"frames": (replay.points, "f4"), "watched": (replay.ids, "u4")}
-    _mount(data=pack(about, arrays), key=key, on_selection_change=lambda: _store(key, keep))
+    pressed = partial(_press, key, legend, classes)
+    _mount(data=pack(about, arrays), key=key, on_selection_change=lambda: _store(key, keep), on_shown_change=pressed)
     table(lambda: _by_point(points, labels, classes, ids, axes, _kept(keep)), key)
     return _kept(keep)
+
+
+def legend_of(key: str, classes: Sequence[str]) -> str:
+    """The key of st.session_state that holds which labels are shown alone on that map, a list; none: all are shown."""
+    return f"shown-{key}-{zlib.crc32(repr(list(classes)).encode()):08x}"
 
 
 def _by_point(
@@ -109,15 +117,19 @@ def _by_point(
     )
 
 
-def _first(key: str, keep: tuple[str, ...]) -> str:
-    """What was selected when the map was first drawn, as `unpack_selection` reads it: later the browser knows better.
+def _first(key: str, keep: tuple[str, ...], legend: str) -> dict[str, Any]:
+    """What was selected when the map was first drawn, as `unpack_selection` reads it, and which labels were shown
+    alone: later the browser knows better.
 
     Always the same in a session, so that a selection does not send the points again.
     """
     ids = np.array([i for i in _kept(keep) if 0 <= i < MOST], int)
     bits = np.bincount(ids).clip(0, 1).astype(np.uint8)
     text = base64.b64encode(np.packbits(bits, bitorder="little").tobytes()).decode()
-    return str(st.session_state.setdefault(f"first-{key}-{'-'.join(keep)}", text))
+    return {
+        "first": str(st.session_state.setdefault(f"first-{key}-{'-'.join(keep)}", text)),
+        "on": st.session_state.setdefault(f"first-{legend}", st.session_state.get(legend, [])),
+    }
 
 
 def _kept(keep: tuple[str, ...]) -> list[int]:
@@ -150,3 +162,9 @@ def _store(key: str, keep: tuple[str, ...]) -> None:
     if chosen is not None:
         for each in keep:
             st.session_state[each] = chosen
+
+
+def _press(key: str, legend: str, classes: Sequence[str]) -> None:
+    said = st.session_state[key].get("shown")
+    if isinstance(said, list) and all(isinstance(each, int) and 0 <= each < len(classes) for each in said):
+        st.session_state[legend] = sorted(said)

@@ -3,6 +3,7 @@
 const REACH = 10; // CSS pixels within which a point is pointed at
 const THUMB = 32; // CSS pixels of a thumbnail, about
 const SELECTIONS = (window.latentSelections ??= new Map()); // key -> base64, for as long as the tab: as Python keeps it
+const PRESSED = (window.latentPressed ??= new Map()); // of each legend, the labels that are shown alone
 
 /** The message, with what the map needs of it in the form it needs. */
 function messageOf(bytes) {
@@ -92,7 +93,7 @@ class ScatterMap {
     this.signs = this.pinned = null;
     const most = Math.max(320, Math.min(innerHeight * 0.75, this.stage.clientWidth * 1.1 || Infinity));
     this.stage.style.height = `${Math.min(message.height, most)}px`;
-    this.on.clear();
+    this.on = new Set(PRESSED.get(message.legend) ?? message.on);
     this.dress();
     this.look(this.full);
     this.find(".replay").hidden = true;
@@ -110,7 +111,7 @@ class ScatterMap {
     this.letters = this.letters && short;
     [".axis.x", ".axis.y"].forEach((axis, i) => (this.find(axis).textContent = message.axes[i]));
     this.stage.setAttribute("aria-label", `${message.name}: ${message.ids.length} points in ${message.classes.length} classes. Arrow keys move it, plus and minus magnify, 0 shows all, Enter picks what lies under the cross, Escape clears.`);
-    drawLegend(this.find(".legend"), message, this.on, () => this.flag(), this.paper(), this.ink());
+    drawLegend(this.find(".legend"), message, this.on, () => this.press(), this.paper(), this.ink());
     this.find(".title").hidden = !message.title;
     this.find(".title").textContent = this.find(".title").title = message.title;
     this.drawTools();
@@ -129,6 +130,15 @@ class ScatterMap {
 
   isOn(i) {
     return this.on.size === 0 || this.on.has(this.scene.labels[i]);
+  }
+
+  /** Another class was pressed in the legend. */
+  press() {
+    const { legend } = this.message, on = [...this.on];
+    this.flag();
+    if (!legend) return;
+    PRESSED.set(legend, on);
+    this.send("shown", on);
   }
 
   /** What is dimmed (1), plain (2) and selected (3). */
