@@ -25,6 +25,7 @@ FITS = """() => [document.documentElement, document.querySelector("[data-testid=
 
 def clean(page: Page, name: str) -> None:
     """The page of that name is without a fault as it stands now: in light, in dark, and as wide as a phone."""
+    page.bring_to_front()  # what lies behind another page is not drawn anew in other colours
     page.wait_for_url(f"**/{name}**")
     page.wait_for_function(READY)
     expect(page.get_by_test_id("stException")).to_have_count(0)
