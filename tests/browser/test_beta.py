@@ -35,6 +35,7 @@ def test_a_comparison_from_one_click_to_the_slider(server: str, page: Page, brow
     page.locator('input[aria-label="Budget of each"]').press("Enter")
     page.get_by_role("button", name="Train 2 models").click()
     page.wait_for_url(re.compile(r"/beta\?experiment=(?!be7a0001)[0-9a-f]{8}"))  # not the ready-made one
+    expect(page.get_by_text("beta 4: finished")).to_have_count(0)  # nothing of that one is left
     expect(page.get_by_text("only beta differs").first).to_be_visible()
     expect(page.get_by_text("beta 0.25: finished")).to_be_visible(timeout=60_000)
     expect(page.get_by_text("beta 16: finished")).to_be_visible(timeout=60_000)
