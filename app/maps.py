@@ -106,13 +106,17 @@ def _tsne_of(inside: Inside, ids: np.ndarray, view: View) -> np.ndarray | None:
     if st.session_state.get(stopped):
         with place.container():
             st.info("Stopped before the map was ready.")
-            st.button("Start again", icon=":material/play_arrow:", on_click=st.session_state.pop, args=(stopped,))
+            again = st.session_state.pop
+            st.button(
+                "Start again", icon=":material/play_arrow:", key=f"again-{stopped}", on_click=again, args=(stopped,)
+            )
         return None
     words = f"Placing {len(ids):,} images by their neighbours"
     with place.container(horizontal=True, vertical_alignment="center"):
         bar = st.progress(0.0, words)
         # A press ends this run of the page at the next word of progress, and the work with it.
-        st.button("Stop", icon=":material/stop:", on_click=st.session_state.update, args=({stopped: True},))
+        stop = st.session_state.update
+        st.button("Stop", icon=":material/stop:", key=f"stop-{stopped}", on_click=stop, args=({stopped: True},))
     said = lambda share: bar.progress(share, f"{words}: {share:.0%}")  # noqa: E731
     points = make_tsne(inside, ids, view.perplexity, view.seed, said)
     place.empty()

@@ -49,6 +49,7 @@ def _make_room_for_many() -> None:
 
     torch.set_num_threads(1)
     threadpool_limits(1, "blas")
+    sys.setswitchinterval(0.001)  # seconds after which a thread lets others have their turn; 0.005 is usual
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(ARENAS, 2)  # else memory is kept for each of many threads that come and go
     gc.collect()

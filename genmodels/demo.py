@@ -56,6 +56,18 @@ def quotas() -> Quotas:
     return Quotas.of({name: value for name, value in given.items() if value})
 
 
+def give_way() -> None:
+    """Let the server answer first: this process works beside it.
+
+    In a demo on Linux it runs only while a processor has nothing else to do. At a lower priority alone it would end its
+    turn of some milliseconds whenever the server wakes up, which that does many times for each answer.
+    """
+    if on() and hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    elif hasattr(os, "nice"):
+        os.nice(10)
+
+
 # --- what is refused ------------------------------------------------------------------------------------------------
 
 

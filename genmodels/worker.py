@@ -208,8 +208,7 @@ def follow(run: Run) -> None:
 
 def step_back() -> None:
     """A process beside the server: the page that watches answers first."""
-    if hasattr(os, "nice"):
-        os.nice(10)
+    demo.give_way()
     bound_memory()
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from genmodels import demo
 from genmodels.config import UserError
 
 SAID_EVERY = 10  # iterations of t-SNE between two words about its progress
@@ -120,7 +121,7 @@ def _main(folder: str, perplexity: str, seed: str) -> None:
 
     print(0.0, flush=True)
     model = TSNE(
-        perplexity=float(perplexity), random_state=int(seed), n_jobs=-1, initialization="pca",
+        perplexity=float(perplexity), random_state=int(seed), n_jobs=1 if demo.on() else -1, initialization="pca",
         negative_gradient_method="bh", early_exaggeration_iter=EARLY, n_iter=LATE, callbacks=step,
         callbacks_every_iters=SAID_EVERY,
     )  # fmt: skip
@@ -143,4 +144,5 @@ def neighbour_agreement(points: np.ndarray, labels: np.ndarray, k: int = 10, que
 
 
 if __name__ == "__main__":
+    demo.give_way()
     _main(*sys.argv[1:])
