@@ -70,7 +70,7 @@ def stamp(inside: Inside) -> str:
 
 
 def _places(run: Run) -> list[Path]:
-    """Where maps are kept: in the run's folder, or for one that comes with the package under the shared home.
+    """Where new maps are kept: in the run's folder, or for one that comes with the package under the shared home.
 
     So each is made once for all visitors of a demo; but they cannot fill that: what is more is kept for one alone.
     """
@@ -80,8 +80,8 @@ def _places(run: Run) -> list[Path]:
 
 
 def keeper_of(run: Run, file: str) -> Run:
-    """Where a file of that name is kept, or is to be. Raises UserError."""
-    if not run.shipped:
+    """Where a file of that name is kept, or is to be; it may have come with the run. Raises UserError."""
+    if not run.shipped or (run.path / file).is_file():
         return run
     places = _places(run)
     full = len(list(places[0].glob("*"))) >= SHARED
@@ -99,7 +99,7 @@ def tsne_of(inside: Inside, ids: np.ndarray, perplexity: int, seed: int = 0) -> 
     except UserError:  # damaged: computed anew
         known = {}
     if str(known.get("stamp")) == stamp(inside) and known["points"].shape == (len(ids), 2):
-        return known["points"]
+        return known["points"].astype(np.float32)
     return None
 
 
@@ -108,10 +108,13 @@ def make_tsne(
 ) -> np.ndarray:
     """Place these test images by their neighbours, and keep the map. said: see `tsne`. Raises UserError."""
     points = tsne(inside.means[ids], perplexity, seed, said)
-    name = _name(ids, perplexity, seed)
-    kept = {"points": points, "stamp": np.array(stamp(inside))}
-    keeper_of(inside.run, f"{name}.npz").write_arrays(name, kept)
+    keep(inside, ids, points, perplexity, seed, keeper_of(inside.run, f"{_name(ids, perplexity, seed)}.npz"))
     return points
+
+
+def keep(inside: Inside, ids: np.ndarray, points: np.ndarray, perplexity: int, seed: int, keeper: Run) -> None:
+    """Write a map of these test images into a folder. Raises UserError."""
+    keeper.write_arrays(_name(ids, perplexity, seed), {"points": points, "stamp": np.array(stamp(inside))})
 
 
 def _name(ids: np.ndarray, perplexity: int, seed: int) -> str:
@@ -120,7 +123,8 @@ def _name(ids: np.ndarray, perplexity: int, seed: int) -> str:
 
 def kept_tsne(inside: Inside) -> tuple[np.ndarray, np.ndarray] | None:
     """The newest t-SNE map that was kept of these codes: ids int (n,), points float32 (n, 2)."""
-    paths = [path for place in _places(inside.run) for path in place.glob("tsne-*-*-*.npz")]
+    places = dict.fromkeys([inside.run.path, *_places(inside.run)])
+    paths = [path for place in places for path in place.glob("tsne-*-*-*.npz")]
     for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True):
         with contextlib.suppress(ValueError):
             count, perplexity, seed = map(int, path.stem.split("-")[1:])

@@ -168,6 +168,9 @@ def test_from_the_shell(tmp_path: Path, home: Path, capsys: pytest.CaptureFixtur
 def test_a_map_by_neighbours_comes_along_where_it_was_kept(home: Path):
     run = imported(home)
     inside = open_inside(run)
+    assert [each["name"] for each in message(explorer.build(run))["maps"]] == ["PCA", "t-SNE"], "the ready-made one"
+    for path in run.path.glob("tsne-*"):
+        path.unlink()
     assert [each["name"] for each in message(explorer.build(run))["maps"]] == ["PCA"]
     ids = maps.sample(len(inside.means), 100)
     points = np.arange(200, dtype=np.float32).reshape(100, 2)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save
 
-from genmodels import data, debiasing, exchange, experiment, runs, toys
+from genmodels import data, debiasing, exchange, experiment, maps, runs, toys
 from genmodels.analysis import toy_flow
 from genmodels.analysis.density import gaussian, mean_log_prob
 from genmodels.analysis.fidelity import l1
@@ -35,7 +35,8 @@ every_run = pytest.mark.parametrize("run", SHIPPED, ids=lambda run: run.id)
 def test_every_recipe_is_shipped_and_all_of_it_is_small() -> None:
     assert {run.id for run in SHIPPED} == set(RECIPES)
     assert {path.stem for path in toy_flow.SHIPPED.iterdir()} == {asked.name for asked in FLOWS.values()}
-    assert sum(path.stat().st_size for path in runs.ZOO.rglob("*") if path.is_file()) < 25e6
+    files = [path for path in runs.ZOO.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    assert sum(path.stat().st_size for path in files) < 25e6
 
 
 def test_there_is_one_of_all_that_a_visitor_may_want_to_see() -> None:
@@ -112,6 +113,10 @@ def test_it_is_a_finished_run_of_its_recipe_without_images_of_the_dataset(run: R
     for step in run.snapshots():
         assert not {"originals", "inputs", "targets", "noised"} & set(run.arrays(f"snapshots/{step}"))
     assert not (run.path / "resume.pt").exists()
+    if run.arrays("latents"):
+        found = maps.kept_tsne(inside := open_inside(run))
+        assert found is not None, "its map is there at once"
+        assert found[1].shape == (len(maps.sample(len(inside.means), maps.View("").taken)), 2)
     weights = load_file(run.path / "weights.safetensors")
     assert not any(tensor.any() for name, tensor in weights.items() if "pools" in name), "nor what was made of them"
 

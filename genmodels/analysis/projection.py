@@ -144,5 +144,6 @@ def neighbour_agreement(points: np.ndarray, labels: np.ndarray, k: int = 10, que
 
 
 if __name__ == "__main__":
-    demo.give_way()
+    if hasattr(os, "nice"):
+        os.nice(10)  # after the server, but before what trains: somebody waits for it
     _main(*sys.argv[1:])

@@ -19,16 +19,17 @@ import torch
 from safetensors.torch import load_file, save
 from tqdm import tqdm
 
-from genmodels import data, debiasing, toys
+from genmodels import data, debiasing, maps, toys
 from genmodels.analysis import toy_flow
 from genmodels.analysis.metrics import evaluate
+from genmodels.analysis.projection import tsne
 from genmodels.analysis.snapshot import centroids, one_of_each
 from genmodels.config import Schedule, UserError
 from genmodels.data.selection import Selection
 from genmodels.families import FAMILIES
 from genmodels.families.contract import abilities
 from genmodels.files import write_atomically, write_json
-from genmodels.inside import WHILE_WAITED_FOR
+from genmodels.inside import WHILE_WAITED_FOR, open_inside
 from genmodels.nn import followed
 from genmodels.runs import ZOO, Run, RunConfig, create
 from genmodels.session import SAMPLES, dataset_of
@@ -39,6 +40,7 @@ from genmodels.worker import run_to_end
 KEPT = 6  # snapshots of each run
 POINTS = 400  # of its curves, about
 GREYS = 64  # of its pictures
+PLACES = 256  # of its map, each way, about
 # How many parts of their spread, or of 1 where they are logarithms, codes are rounded to.
 PARTS = {"means": 64, "latents": 16, "log_vars": 8}
 LEFT_OUT = ("resume.pt", "log.txt", "live.npz", "request.json", "worker.lock")
@@ -200,6 +202,19 @@ def _small(key: str, array: np.ndarray) -> np.ndarray:
     return array.astype(np.float16) if array.dtype.kind == "f" else array
 
 
+def place(run: Run) -> None:
+    """Keep where t-SNE places its test images with the settings that a map begins with, as fine as screens show it."""
+    if not run.arrays("latents"):
+        return
+    inside, view = open_inside(run), maps.View(maps.TSNE)
+    if inside.latent_size == 1 or len(inside.means) <= 3 * view.perplexity + 1:
+        return
+    ids = maps.sample(len(inside.means), view.taken)
+    points = tsne(inside.means[ids], view.perplexity, view.seed)
+    step = 2.0 ** round(math.log2(np.ptp(points, 0).max() / PLACES))
+    maps.keep(inside, ids, (np.round(points / step) * step).astype(np.float16), view.perplexity, view.seed, run)
+
+
 def _rounded(value: object) -> object:
     """Six digits of each number in a point of the curves."""
     if isinstance(value, dict):
@@ -222,23 +237,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(known))
     parser.add_argument("--figures", action="store_true", help="measure again what is there, and train nothing")
+    parser.add_argument("--maps", action="store_true", help="place the test images again, and train nothing")
     asked = parser.parse_args()
     try:
-        for name in asked.names or (RECIPES if asked.figures else known):
+        for name in asked.names or (RECIPES if asked.figures or asked.maps else known):
             if name not in known:
                 raise UserError(f"There is no recipe '{name}'; there is: {', '.join(known)}.")
             if name in FLOWS:
                 made_flow(name)
                 continue
-            if asked.figures:
+            if asked.figures or asked.maps:
                 print(name, flush=True)
-                measured(Run(ZOO / name))
+                (place if asked.maps else measured)(Run(ZOO / name))
                 continue
             with tempfile.TemporaryDirectory() as folder:
                 run = made(name, Path(folder))
                 shrink(run, RECIPES[name].snapshots)
                 shutil.rmtree(ZOO / name, ignore_errors=True)
                 shutil.copytree(run.path, ZOO / name)
+            place(Run(ZOO / name))
     except UserError as error:
         print(error, file=sys.stderr)
         return 1
