@@ -307,3 +307,9 @@ def attempt(action: Callable[..., Any], *arguments: Any) -> None:
         action(*arguments)
     except UserError as error:
         st.toast(plain(str(error)), icon=":material/error:", duration="long")
+
+
+def bounded(key: str, most: float) -> None:
+    """Before a slider is drawn: it starts anew where what it was on another run is beyond this one's end."""
+    if st.session_state.get(key, most) > most:
+        del st.session_state[key]

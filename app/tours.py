@@ -10,6 +10,7 @@ import streamlit as st
 from app import downloads, judges, look, panels, pictures, settings, state, steering
 from app.charts import chart
 from app.components.player import Film, player, sheet_of
+from app.controls import bounded
 from app.downloads import File
 from genmodels import figures, media
 from genmodels.analysis import transitions
@@ -98,6 +99,7 @@ def plan_form(takes: Sequence[Inside]) -> tuple[Plan, bool, int]:
     paths: list[transitions.Path] = ["spherical", "straight"] if in_noise else ["straight", "spherical"]
     with st.popover("Settings of the tour", icon=":material/tune:"):
         back = st.toggle("Back to the first class at the end", True, key="back", bind="query-params")
+        bounded("frames", most)
         frames = st.slider("Frames for each leg", 2, most, usual, key="frames", bind="query-params")
         hold = st.slider(
             "Hold", 0, 30, 5, key="hold", bind="query-params", help="More frames at each stop; not measured."

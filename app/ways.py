@@ -8,6 +8,7 @@ import streamlit as st
 
 from app import judges, look, panels, priors, state, tours
 from app.components.player import Film, player, sheet_of
+from app.controls import bounded
 from app.downloads import File, offer
 from app.samples import Shown, abilities, opened
 from app.start import whole
@@ -62,6 +63,7 @@ def _plan(in_steps: bool) -> tuple[transitions.Plan, int]:
             help="Straight cuts through the middle of the noise, where there is hardly ever any.",
         )  # fmt: skip
         most, usual = (3 * tours.IN_STEPS, tours.IN_STEPS) if in_steps else (240, 60)
+        bounded("frames", most)
         frames = st.slider("Frames", 2, most, usual, key="frames", bind="query-params")
         pace = st.slider("Frames a second", 2, 50, 5 if in_steps else 20, key="pace", bind="query-params")
     return transitions.Plan(frames, path=path), pace

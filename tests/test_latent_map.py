@@ -149,6 +149,25 @@ def test_nothing_is_written_into_a_run_that_comes_with_the_package(monkeypatch: 
     assert sorted(run.path.iterdir()) == before
 
 
+def test_two_maps_wait_for_tsne_each_with_its_button_and_in_a_demo_in_turn(
+    monkeypatch: pytest.MonkeyPatch, trained: Trained
+) -> None:
+    runs = [trained(budget=3), trained(budget=3, hidden_size=16)]
+    monkeypatch.setattr(projection, "_run_process", lambda words, said: projection._main(*words))
+    assert not visit(run=runs[0].id, run2=runs[1].id, view="t-SNE", seed="1").exception
+    monkeypatch.setenv("GENMODELS_DEMO", "1")
+    monkeypatch.setattr(projection, "WAITS", 0.001)
+    said: list[float] = []
+    with projection._turn, pytest.raises(KeyboardInterrupt):
+        projection.tsne(open_inside(runs[0]).means, 10, said=lambda share: said.append(share) or interrupt())
+    assert said == [0.0]
+    assert not projection._turn.locked()
+
+
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
 def test_what_visitors_share_is_found_when_no_more_fits(monkeypatch: pytest.MonkeyPatch, trained: Trained):
     run = trained(budget=3)
     monkeypatch.setattr(Run, "shipped", True)

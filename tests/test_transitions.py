@@ -252,3 +252,11 @@ def test_a_judge_is_trained_when_there_is_none_and_kept(trained, monkeypatch, tm
     assert not app.exception
     assert (home / "judges" / "digits.safetensors").exists()
     assert "Between two classes, the judge takes" in words(app)
+
+
+def test_more_frames_than_another_run_can_have_are_left_behind() -> None:
+    app = visit("transitions", run="vae-digits")
+    next(each for each in app.slider if each.key == "frames").set_value(100).run()
+    next(each for each in app.selectbox if each.label == "Run").set_value("diffusion-mnist").run()
+    assert not app.exception
+    assert next(each for each in app.slider if each.key == "frames").value == 12

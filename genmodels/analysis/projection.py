@@ -1,10 +1,12 @@
 """Codes of many dimensions on a plane: by a linear map that can be turned back, or by t-SNE, which keeps neighbours."""
 
+import contextlib
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,8 +15,10 @@ import numpy as np
 from genmodels import demo
 from genmodels.config import UserError
 
+WAITS = 0.2  # seconds between two looks whether it is one's turn
 SAID_EVERY = 10  # iterations of t-SNE between two words about its progress
 EARLY, LATE = 250, 500  # iterations with and without early exaggeration, as van der Maaten and openTSNE have them
+_turn = threading.Lock()
 
 
 class Linear(NamedTuple):
@@ -83,8 +87,23 @@ def tsne(
         )
     with tempfile.TemporaryDirectory() as folder:
         np.save(Path(folder) / "codes.npy", np.asarray(codes, np.float64))
-        _run_process([folder, str(perplexity), str(seed)], said)
+        with _in_turn(said):
+            _run_process([folder, str(perplexity), str(seed)], said)
         return np.load(Path(folder) / "points.npy")
+
+
+@contextlib.contextmanager
+def _in_turn(said: Callable[[float], Any]) -> Iterator[None]:
+    """In a demo one after another: together they would take as long, and the memory of each. Whoever waits may stop."""
+    if not demo.on():
+        yield
+        return
+    while not _turn.acquire(timeout=WAITS):
+        said(0.0)
+    try:
+        yield
+    finally:
+        _turn.release()
 
 
 def _run_process(words: list[str], said: Callable[[float], Any]) -> None:
