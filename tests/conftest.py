@@ -50,6 +50,12 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(autouse=True)
+def _no_worker_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for one that works in this process, or in a fork of it, is a test."""
+    monkeypatch.setattr(demo, "give_way", lambda: None)
+
+
+@pytest.fixture(autouse=True)
 def _short_trials(monkeypatch: pytest.MonkeyPatch) -> None:
     """The form on the page Train tries for one step how fast a model is, not for half a second."""
     monkeypatch.setattr("app.plan.TRIAL", 0)

@@ -59,7 +59,6 @@ class Forked:
             os.closerange(3, 1024)  # of what was open only these belong to a worker
             sys.stdin, sys.stdout = open(0), open(1, "w", buffering=1)  # noqa: SIM115
             sys.stderr = sys.stdout
-            os.nice = lambda steps: 0  # who waits for it is a test
             code = worker.main(None)
         except BaseException:
             traceback.print_exc()

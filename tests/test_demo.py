@@ -19,6 +19,7 @@ from genmodels import demo, directions, exchange, hosting, jobs, runs
 from genmodels.analysis import judge
 from genmodels.config import UserError
 from genmodels.data import cache, intake, is_present, load, title
+from genmodels.demo import give_way
 from genmodels.data.folders import listing
 from genmodels.files import disk_errors, home, in_space, shared_home, space_folder
 from genmodels.runs import Status, all_runs, by_id
@@ -56,6 +57,18 @@ def test_who_is_nobody_has_nothing_and_no_space_is_made_by_asking(ada: str) -> N
     assert [each.name for each in demo.spaces()] == [ada]
     (space_folder(NOBODY)).symlink_to(space_folder(ada))
     assert not demo.enter(NOBODY)
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="of Linux")
+@pytest.mark.parametrize("on", [True, False])
+def test_what_trains_gives_way_to_the_server(on: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENMODELS_DEMO", str(int(on)))
+    if (child := os.fork()) == 0:
+        before = os.nice(0)
+        give_way()
+        right = os.sched_getscheduler(0) == os.SCHED_IDLE if on else os.nice(0) > before
+        os._exit(0 if right else 1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_outside_of_a_demo_there_are_no_spaces(ada: str, monkeypatch: pytest.MonkeyPatch) -> None:
