@@ -19,8 +19,8 @@ from genmodels import demo, directions, exchange, hosting, jobs, runs
 from genmodels.analysis import judge
 from genmodels.config import UserError
 from genmodels.data import cache, intake, is_present, load, title
-from genmodels.demo import give_way
 from genmodels.data.folders import listing
+from genmodels.demo import give_way
 from genmodels.files import disk_errors, home, in_space, shared_home, space_folder
 from genmodels.runs import Status, all_runs, by_id
 from tests.test_pages import press, visit, words
