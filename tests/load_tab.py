@@ -21,6 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from tests.load_page import EARLY, TICK, Page
 
 PATIENCE = 60.0  # seconds without a word from the page, be it of its progress, until a rerun is an error
+LONGEST = 180.0  # seconds that a rerun may take at all: a page that shows itself anew by the second is never silent
 KEPT = 2.0  # seconds of quiet after which a connection is not used again: the server closes it after 5
 LIMITED = 429  # the status of a request that comes too often
 
@@ -180,9 +181,10 @@ class Tab:
         while not request.done.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(request.done.wait(), 1.0)
-            if not request.done.is_set() and time.monotonic() - self.heard > PATIENCE:
+            now = time.monotonic()
+            if not request.done.is_set() and (now - self.heard > PATIENCE or now - request.sent > LONGEST):
                 self.asked.remove(request)
-                self.wrong(request.page, f"{kind}: not a word in {PATIENCE:g} seconds")
+                self.wrong(request.page, f"{kind}: no answer in {now - request.sent:.0f} seconds")
                 return
 
     async def _send(self, message: Any) -> None:
