@@ -233,14 +233,14 @@ def measured(run: Run) -> None:
 
 
 def main() -> int:
-    known = [*RECIPES, *FLOWS]
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(known))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join([*RECIPES, *FLOWS]))
     parser.add_argument("--figures", action="store_true", help="measure again what is there, and train nothing")
     parser.add_argument("--maps", action="store_true", help="place the test images again, and train nothing")
     asked = parser.parse_args()
+    known = [*RECIPES] if asked.figures or asked.maps else [*RECIPES, *FLOWS]
     try:
-        for name in asked.names or (RECIPES if asked.figures or asked.maps else known):
+        for name in asked.names or known:
             if name not in known:
                 raise UserError(f"There is no recipe '{name}'; there is: {', '.join(known)}.")
             if name in FLOWS:

@@ -79,6 +79,7 @@ def test_the_ready_made_comparison_shows_everything_in_an_empty_home(server: str
     numbers = ",".join(map(str, watched_by(members[0], members[0].arrays(newest(members[0]))["labels"])[:3]))
     answer = page.request.get(f"{server}/api/images/{members[0].id}?ids={numbers}")
     assert len(answer.body()) == 3 * np.prod(members[0].config.shape), "the pictures of the first points"
+    no_trace(page)
     clean(page, "beta")
 
 

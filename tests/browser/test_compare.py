@@ -45,4 +45,5 @@ def test_from_ticks_in_the_gallery_to_a_spreadsheet(server: str, page: Page, bro
     assert other.evaluate("document.documentElement.scrollWidth") <= 390, "tables scroll, not the page"
     no_trace(other)
     context.close()
+    no_trace(page)
     clean(page, "compare")

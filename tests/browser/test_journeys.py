@@ -108,6 +108,7 @@ def test_one_slider_moves_the_pictures_back_in_time(server: str, page: Page, tra
         if np.abs(early.astype(int) - late).mean() > 5:
             break
     assert np.abs(early.astype(int) - late).mean() > 5
+    no_trace(page)
     clean(page, "train")
 
 

@@ -47,4 +47,5 @@ def test_the_way_is_watched_and_kept(grid: str, page: Page):
     with page.expect_download() as found:
         page.get_by_test_id("stDownloadButton").get_by_role("button", name="GIF").click()
     assert found.value.path().read_bytes().startswith(b"GIF89a")
+    no_trace(page)
     clean(page, "samples")

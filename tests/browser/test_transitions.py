@@ -52,6 +52,7 @@ def test_scrubbing_by_key_and_by_mouse_paints_other_frames_at_once(tour: str, pa
     scrubber.press("End")
     assert number(page) == 200
     assert np.abs(frame_pixels(page) - zero).mean() < 1, "the last frame is the first again"
+    no_trace(page)
     clean(page, "transitions")
 
 
