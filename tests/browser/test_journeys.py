@@ -26,8 +26,9 @@ def step(page: Page) -> int:
 
 
 def painted(page: Page) -> np.ndarray:
-    """The first picture as pixels."""
-    return np.asarray(Image.open(io.BytesIO(page.locator("[data-testid=stImage] img").first.screenshot())).convert("L"))
+    """The samples as pixels; by name, for while a page is drawn the first picture may be another."""
+    samples = page.get_by_alt_text(re.compile("^Samples of")).first
+    return np.asarray(Image.open(io.BytesIO(samples.screenshot())).convert("L"))
 
 
 def state(page: Page, word: str):
