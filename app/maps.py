@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
-from app import look, pictures, state, terms
+from app import background, look, pictures, state, terms
 from app.charts import chart
 from app.components.scatter import Pictures, Plane, Replay, legend_of, scatter
 from genmodels import data, figures
@@ -35,9 +35,11 @@ are. No formula leads back, so empty places are not decoded and the past is not 
 """
 
 
-def choose_view(inside: Inside) -> View:
-    """The controls; everything is kept in the address."""
-    size, count = inside.latent_size, len(inside.means)
+def choose_view(group: Sequence[Inside]) -> View:
+    """The controls, of what all runs of the group have; everything is kept in the address."""
+    # One with a single dimension has a view of its own, whatever is chosen for others.
+    inside = min(group, key=lambda each: (each.latent_size == 1, each.latent_size))
+    size, count = inside.latent_size, min(len(each.means) for each in group)
     if size == 1:
         return View(RAW, 0, 0)
     kinds = [PCA, RAW] if count < 3 * PERPLEXITIES[0] + 2 else [PCA, TSNE, RAW]
@@ -81,7 +83,7 @@ def _times() -> str:
 
 
 def map_of(inside: Inside, view: View) -> Map | None:
-    """The points of a view; None where t-SNE was stopped. Raises UserError."""
+    """The points of a view; None where t-SNE is on its way or was stopped. Raises UserError."""
     if view.kind == TSNE:
         ids = sample(len(inside.means), view.taken)
         points = _tsne_of(inside, ids, view)
@@ -99,28 +101,13 @@ def _flat(_inside: Inside, of: str, view: View) -> Map:
 
 
 def _tsne_of(inside: Inside, ids: np.ndarray, view: View) -> np.ndarray | None:
-    """From where maps are kept, or computed under a progress bar; None where the visitor has stopped it."""
+    """From where maps are kept; None, and its progress, while it is computed or when the visitor has stopped it."""
     if (known := tsne_of(inside, ids, view.perplexity, view.seed)) is not None:
         return known
-    place, stopped = st.empty(), f"stopped-tsne-{len(ids)}-{view.perplexity}-{view.seed}-{inside.run.id}"
-    if st.session_state.get(stopped):
-        with place.container():
-            st.info("Stopped before the map was ready.")
-            again = st.session_state.pop
-            st.button(
-                "Start again", icon=":material/play_arrow:", key=f"again-{stopped}", on_click=again, args=(stopped,)
-            )
-        return None
+    name = f"tsne-{len(ids)}-{view.perplexity}-{view.seed}-{inside.run.id}"
     words = f"Placing {len(ids):,} images by their neighbours"
-    with place.container(horizontal=True, vertical_alignment="center"):
-        bar = st.progress(0.0, words)
-        # A press ends this run of the page at the next word of progress, and the work with it.
-        stop = st.session_state.update
-        st.button("Stop", icon=":material/stop:", key=f"stop-{stopped}", on_click=stop, args=({stopped: True},))
-    said = lambda share: bar.progress(share, f"{words}: {share:.0%}")  # noqa: E731
-    points = make_tsne(inside, ids, view.perplexity, view.seed, said)
-    place.empty()
-    return points
+    make = lambda said: make_tsne(inside, ids, view.perplexity, view.seed, said)  # noqa: E731
+    return background.made((inside.run.path, name), words, make, name)
 
 
 def replay_of(inside: Inside, found: Map) -> Replay | None:

@@ -7,6 +7,7 @@ import hashlib
 import html
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -48,7 +49,8 @@ class Asked(NamedTuple):
     second: str
 
 
-class Opened(NamedTuple):
+@dataclass(frozen=True)
+class Opened:
     """Shared by all who look. rows: of each training image its number before any was left out, int64 (n,)."""
 
     run: Run

@@ -19,6 +19,7 @@ from genmodels.config import UserError
 from genmodels.data import Dataset
 from genmodels.data.selection import select
 from genmodels.families import FAMILIES
+from genmodels.opening import held
 from genmodels.runs import Run
 
 if TYPE_CHECKING:
@@ -136,9 +137,9 @@ def draw(run: Run, asked: Asked) -> Shown:
     return Shown(run, asked, images, light, names)
 
 
-@st.cache_resource(show_spinner=False, max_entries=12)
+@st.cache_resource(show_spinner=False, max_entries=6)
 def opened(path: str, made: int) -> Run:
-    return Run(Path(path))
+    return held(Run(Path(path)))
 
 
 @st.cache_data(show_spinner="Making the samples", max_entries=64)

@@ -123,8 +123,9 @@ def choice(
 def _test(inside: Inside) -> Start:
     chosen, words = choose_image(inside.labels, inside.classes)
     if not inside.real:  # the model's copy was not encoded: it is what the decoder draws at this very code
-        return Start(inside.means[chosen], None, f"The model's copy of test image {words}")
-    return Start(inside.means[chosen], inside.images[chosen], f"The test image {words}")
+        return Start(inside.means[chosen].copy(), None, f"The model's copy of test image {words}")
+    # Copies: a part would keep all of them in memory for as long as the page is looked at.
+    return Start(inside.means[chosen].copy(), inside.images[chosen].copy(), f"The test image {words}")
 
 
 def choose_image(labels: np.ndarray, classes: Sequence[str]) -> tuple[int, str]:

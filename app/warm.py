@@ -10,7 +10,8 @@ import time
 
 AGAIN = 30.0  # seconds
 CALL = 0.5  # seconds between two looks at the line of a demo
-ARENAS = -8  # M_ARENA_MAX of mallopt(3)
+ARENAS, ALONE = -8, -3  # M_ARENA_MAX and M_MMAP_THRESHOLD of mallopt(3)
+LARGE = 2**20  # bytes
 
 
 def start() -> None:
@@ -52,6 +53,7 @@ def _make_room_for_many() -> None:
     sys.setswitchinterval(0.001)  # seconds after which a thread lets others have their turn; 0.005 is usual
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(ARENAS, 2)  # else memory is kept for each of many threads that come and go
+        libc.mallopt(ALONE, LARGE)  # what is large goes back to the system at once, and leaves no holes behind
     gc.collect()
     gc.freeze()
 

@@ -9,7 +9,6 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import zip_longest
 from typing import Any
 
@@ -24,26 +23,34 @@ Layer = dict[str, Any]
 
 @dataclass(frozen=True)
 class Decoder:
-    """layers: what each one does, with the shape it gives. weights: float32, in the order of the layers."""
+    """layers: what each one does, with the shape it gives. id: a digest of all of it. payload: see `_packed`."""
 
     layers: list[Layer]
-    weights: np.ndarray
+    id: str
+    payload: bytes
 
-    @cached_property
-    def id(self) -> str:
-        """A digest of all of it."""
-        return hashlib.sha256(json.dumps(self.layers).encode() + self.weights.tobytes()).hexdigest()[:16]
+    @classmethod
+    def of(cls, layers: list[Layer], weights: np.ndarray) -> "Decoder":
+        """weights: float32, in the order of the layers."""
+        name = hashlib.sha256(json.dumps(layers).encode() + weights.tobytes()).hexdigest()[:16]
+        return cls(layers, name, _packed({"id": name, "layers": layers}, weights.astype("<f4")))
 
-    @cached_property
-    def payload(self) -> bytes:
-        """For the browser: uint32 length of a JSON header, the header, the weights; see `packed`."""
-        return self.packed()
+    @property
+    def weights(self) -> np.ndarray:
+        """As they lie in the payload: they are in memory once."""
+        return np.frombuffer(self.payload, "<f4", offset=4 + int.from_bytes(self.payload[:4], "little"))
 
-    def packed(self, half: bool = False) -> bytes:
-        """All little-endian, the header padded with blanks to whole words. half: weights as float16, else float32."""
-        header = json.dumps({"id": self.id, "layers": self.layers} | ({"half": True} if half else {})).encode()
-        header += b" " * (-len(header) % 4)
-        return len(header).to_bytes(4, "little") + header + self.weights.astype("<f2" if half else "<f4").tobytes()
+    def halved(self) -> bytes:
+        """The payload with weights as float16, and a header that says so."""
+        return _packed({"id": self.id, "layers": self.layers, "half": True}, self.weights.astype("<f2"))
+
+
+def _packed(header: dict[str, Any], weights: np.ndarray) -> bytes:
+    """For the browser: uint32 length of a JSON header, the header, padded with blanks to whole words, the weights; all
+    little-endian."""
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 4)
+    return len(text).to_bytes(4, "little") + text + weights.tobytes()
 
 
 def describe(model: Any, most_weights: int = MOST_WEIGHTS, most_products: int = MOST_PRODUCTS) -> Decoder | None:
@@ -55,7 +62,7 @@ def describe(model: Any, most_weights: int = MOST_WEIGHTS, most_products: int = 
     if end is None:
         return None
     weights = np.concatenate([each.ravel() for module in _leaves(network(model)) for each in _weights(module)])
-    return Decoder([*layers, {"kind": end, "shape": layers[-1]["shape"]}], weights.astype("<f4"))
+    return Decoder.of([*layers, {"kind": end, "shape": layers[-1]["shape"]}], weights)
 
 
 def network(model: Any) -> Any:

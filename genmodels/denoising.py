@@ -21,7 +21,7 @@ from genmodels.analysis.snapshot import to_bytes
 from genmodels.config import UserError
 from genmodels.families.contract import Frame, abilities
 from genmodels.media import is_light_on_dark
-from genmodels.opening import opened_once
+from genmodels.opening import one_copy, opened_once
 from genmodels.runs import Run
 from genmodels.training import evaluating, scaled
 
@@ -132,9 +132,8 @@ def open_denoiser(run: Run, present: bool) -> Denoiser:
             loaded = data.load(config.dataset, config.size, config.channels, config.seed)
             if loaded.shape == config.shape:
                 span = loaded.span("test")  # copies: a part would keep all images in memory
-                return Denoiser(
-                    run, model, loaded.images[span].copy(), loaded.labels[span].copy(), True, config.classes
-                )
+                images = one_copy(loaded.images[span].copy())
+                return Denoiser(run, model, images, loaded.labels[span].copy(), True, config.classes)
     known = len(config.classes) if "conditional" in abilities(model) else 0
     labels = torch.arange(STAND_INS) % known if known else torch.zeros(STAND_INS, dtype=torch.int64)
     with evaluating(model):

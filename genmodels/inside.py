@@ -13,7 +13,7 @@ from genmodels.analysis.transitions import nearest_to
 from genmodels.config import UserError
 from genmodels.families.contract import abilities
 from genmodels.media import is_light_on_dark
-from genmodels.opening import opened_once
+from genmodels.opening import one_copy, opened_once
 from genmodels.runs import Run
 from genmodels.training import Images, evaluating
 
@@ -143,7 +143,7 @@ def open_inside(run: Run, present: bool) -> Inside:
     which, classes = known.get("which", np.arange(len(means))), config.classes or ("all",)
     if not len(means) == len(labels) == len(which) or not ((labels >= 0) & (labels < len(classes))).all():
         raise UserError(f"The file latents.npz of run {run.id} is damaged: delete it or train again.")
-    images = test.images.numpy()[which] if test is not None else _decode(model, known["means"])
+    images = one_copy(test.images.numpy()[which] if test is not None else _decode(model, known["means"]))
     factors, names = np.zeros((len(images), 0), np.float32), tuple[str, ...]()
     if dataset is not None:
         factors, names = dataset.factors[dataset.span("test")][which], dataset.factor_names

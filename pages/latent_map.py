@@ -21,7 +21,7 @@ try:
         runs.append(look.run_to_look_at("encode", "decode", key="run2"))
     else:
         start.forget("run2", "selected2", "shown2")
-    view = maps.choose_view(runs[0])
+    view = maps.choose_view(runs)
     by = maps.choose_colour(runs[0])
 except UserError as error:
     state.refuse(error)

@@ -179,7 +179,9 @@ class Tab:
             await asyncio.wait_for(request.done.wait(), PATIENCE)
         except TimeoutError:
             self.asked.remove(request)
-            self.wrong(request.page, f"{kind}: no answer in {PATIENCE:g} seconds")
+            self.wrong(
+                request.page, f"{kind}: no answer in {PATIENCE:g} seconds{', though it began' * bool(request.run)}"
+            )
 
     async def _send(self, message: Any) -> None:
         assert self.socket
@@ -204,8 +206,8 @@ class Tab:
         if kind == "new_session":
             if not page.fragments:  # what fragments had asked for is drawn with all else
                 self.asked = [each for each in self.asked if each.kind != TICK]
-            for each in self.asked:
-                if not page.fragments or (each.fragment in page.fragments and not each.run):
+            for each in self.asked:  # one that began before is over for the browser, though its end was never sent
+                if not page.fragments or each.fragment in page.fragments:
                     each.run = page.run
         elif kind == "script_finished":
             run, early = message.metadata.run.script_run_id, message.script_finished == EARLY

@@ -78,7 +78,7 @@ def test_the_file_holds_the_codes_the_decoder_and_the_settings():
     np.testing.assert_allclose((codes - plane[:, 0]) @ plane[:, 1:], points, atol=2e-2)
     np.testing.assert_allclose(found["centroids"], inside.centroids, rtol=1e-5)
     assert [slider["index"] for slider in found["sliders"]] == inside.order.tolist()
-    assert found["decoder"].tobytes() == decoder.packed(half=True)
+    assert found["decoder"].tobytes() == decoder.halved()
     text = page.decode()
     assert "VAE on Digits" in text
     assert json.dumps(run.config.knobs, indent=1).replace("\n", "\n ").replace('"', "&quot;") in text

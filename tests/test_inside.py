@@ -9,7 +9,7 @@ from genmodels import data
 from genmodels.config import UserError
 from genmodels.families import FAMILIES
 from genmodels.inside import open_inside
-from genmodels.opening import forget_all, opened_once
+from genmodels.opening import forget_all, held, opened_once
 from genmodels.runs import Run
 from genmodels.worker import run_to_end
 
@@ -109,3 +109,21 @@ def test_without_a_posterior_the_codes_say_what_is_usual(trained) -> None:
     assert np.allclose(found.spread, [found.means.mean(0), found.means.std(0)])
     assert np.allclose(found.importance, found.means.var(0))
     assert list(found.importance[found.order]) == sorted(found.importance, reverse=True)
+
+
+def test_what_somebody_holds_is_not_opened_again_nor_kept_twice(trained) -> None:
+    runs = [trained("vae"), trained("vae", seed=1), trained("vae", beta=4.0)]
+    once = opened_once(lambda run, present: Run(run.path), keep=1)
+    first = once(runs[0])
+    assert once(runs[1]) is not first
+    assert once(runs[0]) is first
+    forget_all()
+    assert once(runs[0]) is not first, "its dataset has changed"
+    one, other = open_inside(runs[0]), open_inside(runs[2])
+    assert one.images is other.images, "both look at the same test images"
+    assert held(Run(runs[0].path)) is one.run
+    before = one.run.stamp
+    weights = (runs[0].path / "weights.safetensors").read_bytes()
+    (runs[0].path / "weights.safetensors").write_bytes(weights)
+    assert runs[0].stamp != before
+    assert held(runs[0]) is not one.run, "it has learned on"

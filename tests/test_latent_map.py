@@ -4,17 +4,21 @@ import base64
 import io
 import json
 import struct
+import threading
+import time
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Button
 
 from app import mapped, maps
 from app.components import scatter
 from genmodels import demo, families
 from genmodels.analysis import projection
+from genmodels.config import UserError
 from genmodels.files import in_space
 from genmodels.inside import open_inside
 from genmodels.maps import Map, keeper_of
@@ -26,11 +30,31 @@ ABLE = [name for name, family in families.FAMILIES.items() if {"encode", "decode
 
 
 def visit(**query: str) -> AppTest:
+    """The page once what goes on beside it is done."""
+    return settled(open_page(**query))
+
+
+def open_page(**query: str) -> AppTest:
     """Open the page as a link does. AppTest knows a page whose address is not its file's name after a first run."""
     app = AppTest.from_file(str(ROOT / "app" / "main.py"), default_timeout=60).run()
     for name, value in query.items():
         app.query_params[name] = value
     return app.switch_page(str(ROOT / "pages" / "latent_map.py")).run()
+
+
+def button(app: AppTest, label: str) -> Button:
+    (found,) = [each for each in app.button if each.label == label]
+    return found
+
+
+def settled(app: AppTest) -> AppTest:
+    """The page once what goes on beside it is done."""
+    while app.get("progress"):
+        for thread in threading.enumerate():
+            if thread.name == "background":
+                thread.join()
+        app.run()
+    return app
 
 
 def message(app: AppTest, number: int = 0) -> tuple[dict, dict[str, np.ndarray]]:
@@ -120,6 +144,45 @@ def test_two_runs_share_the_selection_where_the_images_are_the_same(trained: Tra
     assert "selection of its own" in words(app)
     app = visit(run=one.id, run2=one.id)
     assert not app.exception
+
+
+def test_the_axes_of_two_runs_are_dimensions_that_both_have(trained: Trained) -> None:
+    many, few, single = trained(budget=3), trained(budget=3, latent_size=4), trained(budget=3, latent_size=1)
+    app = visit(run=many.id, run2=few.id, view="Dimensions")
+    assert not app.error
+    assert [each.max for each in app.number_input if each.label in ("Across", "Up")] == [4, 4]
+    assert not visit(run=single.id, run2=few.id, view="Dimensions").error
+
+
+def test_work_beside_a_page_ends_when_nobody_watches_and_says_what_went_wrong(
+    trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, began, ended = trained(budget=3), threading.Event(), []
+
+    def endless(codes: np.ndarray, perplexity: float, seed: int, said: Callable[[float], None]) -> np.ndarray:
+        began.set()
+        try:
+            while True:
+                said(0.25)
+                time.sleep(0.001)
+        finally:
+            ended.append(seed)
+
+    monkeypatch.setattr("genmodels.maps.tsne", endless)
+    app = open_page(run=run.id, view="t-SNE", seed="5")
+    began.wait(20)
+    assert app.get("progress")
+    button(app, "Stop").click().run()
+    assert not settled(app).exception
+    assert "Stopped" in app.info[0].value
+    while not ended:
+        time.sleep(0.001)
+    monkeypatch.setattr("genmodels.maps.tsne", lambda *words: full())
+    assert "full" in settled(button(app, "Start again").click().run()).error[0].value
+
+
+def full() -> None:
+    raise UserError("The disk is full: make room.")
 
 
 def test_tsne_is_kept_with_the_run_until_the_codes_change(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 
 from tests.load_page import EARLY, Page
+from tests.load_tab import Request, Tab
 
 
 def begun(run: str, *fragments: str) -> ForwardMsg:
@@ -98,3 +99,20 @@ def test_errors_are_noticed_and_fragments_tick_until_the_page_runs_again():
     assert page.ticks
     page.apply(begun("3"))
     assert not page.ticks
+
+
+def test_a_rerun_is_answered_by_the_end_of_the_last_run_that_draws_it():
+    told: list[tuple[str, str, float]] = []
+    tab = Tab("127.0.0.1", 0, lambda *words: told.append(words), lambda *words: None)
+    part, whole = Request("widget in a fragment", "", "f", 0.0), Request("page", "", "", 0.0)
+    tab.asked = [part, whole]
+    for message in (begun("1", "f"), begun("2", "f"), ended("1", "f")):
+        tab._take(message)
+    assert not told, "the first one was given up by the second"
+    tab._take(ended("2", "f"))
+    assert [each[0] for each in told] == ["widget in a fragment"]
+    for message in (begun("3"), begun("4", "f"), ended("4", "f")):
+        tab._take(message)
+    assert len(told) == 1, "a part of a page is no answer to who asked for the whole"
+    tab._take(ended("3"))
+    assert whole.done.is_set()

@@ -33,7 +33,7 @@ def written(run: Run, about: dict[str, Any], arrays: Arrays, decoder: Decoder) -
     """The whole file."""
     config = run.config
     family, made_of = FAMILIES[config.family], data.title(config.dataset)
-    payload = np.frombuffer(decoder.packed(half=True), np.uint8)
+    payload = np.frombuffer(decoder.halved(), np.uint8)
     message = pack(about, arrays | {"decoder": (payload, "u1")})
     styles, script = [source(HERE, "explorer.css"), *(_shadow(name) for name in ("scatter", "latents"))], _script()
     words = {
