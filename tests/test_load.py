@@ -106,12 +106,14 @@ def test_a_rerun_is_answered_by_the_end_of_the_last_run_that_draws_it():
     tab = Tab("127.0.0.1", 0, lambda *words: told.append(words), lambda *words: None)
     part, whole = Request("widget in a fragment", "", "f", 0.0), Request("page", "", "", 0.0)
     tab.asked = [part, whole]
-    for message in (begun("1", "f"), begun("2", "f"), ended("1", "f")):
+    drawn = slider(1, 4.0, fragment="f")
+    for message in (begun("1", "f"), drawn, begun("2", "f"), ended("1", "f")):
         tab._take(message)
     assert not told, "the first one was given up by the second"
-    tab._take(ended("2", "f"))
+    for message in (drawn, ended("2", "f")):
+        tab._take(message)
     assert [each[0] for each in told] == ["widget in a fragment"]
-    for message in (begun("3"), begun("4", "f"), ended("4", "f")):
+    for message in (begun("3"), drawn, begun("4", "f"), drawn, ended("4", "f")):
         tab._take(message)
     assert len(told) == 1, "a part of a page is no answer to who asked for the whole"
     tab._take(ended("3"))
