@@ -11,7 +11,7 @@ import time
 AGAIN = 30.0  # seconds
 CALL = 0.5  # seconds between two looks at the line of a demo
 ARENAS, ALONE = -8, -3  # M_ARENA_MAX and M_MMAP_THRESHOLD of mallopt(3)
-LARGE = 2**20  # bytes
+LARGE = 2**22  # bytes: below, what comes and goes with each answer would cost a tenth of the processor
 
 
 def start() -> None:
