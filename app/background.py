@@ -15,7 +15,8 @@ from genmodels.files import in_space, space_now
 
 PACE = 0.5  # seconds between two looks
 PATIENCE = 10.0  # seconds without a look after which somebody watches no more: a busy server is late
-DONE, STOPPED = "background-done", "background-stopped"  # in the session: what was made and not yet seen; what is left
+# In the session: what was made and not yet seen, what is left, and by name what is watched.
+DONE, STOPPED, WATCHED = "background-done", "background-stopped", "background-watched"
 Made = TypeVar("Made")
 Making = Callable[[Callable[[float], Any]], Made]
 
@@ -60,8 +61,12 @@ def made(key: Hashable, words: str, make: Making[Made], name: str) -> Made | Non
     """What is made, once it is there: until then its progress and None, and the page is drawn anew when it is.
 
     make: takes a function to be told the share that is done, which ends the work where nobody watches any more.
-    name: tells two of them on one page apart.
+    name: of the place on the page, of which one thing is watched at a time: what was watched there before is left.
     """
+    before = st.session_state.setdefault(WATCHED, {})
+    if before.get(name, key) != key and (other := _works.get(before[name])):
+        other.watchers.pop(_session(), None)
+    before[name] = key
     done, stopped = st.session_state.setdefault(DONE, {}), st.session_state.setdefault(STOPPED, set())
     if key in done:
         found: Made = done.pop(key)

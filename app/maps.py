@@ -104,10 +104,10 @@ def _tsne_of(inside: Inside, ids: np.ndarray, view: View) -> np.ndarray | None:
     """From where maps are kept; None, and its progress, while it is computed or when the visitor has stopped it."""
     if (known := tsne_of(inside, ids, view.perplexity, view.seed)) is not None:
         return known
-    name = f"tsne-{len(ids)}-{view.perplexity}-{view.seed}-{inside.run.id}"
+    key = (inside.run.path, len(ids), view.perplexity, view.seed)
     words = f"Placing {len(ids):,} images by their neighbours"
     make = lambda said: make_tsne(inside, ids, view.perplexity, view.seed, said)  # noqa: E731
-    return background.made((inside.run.path, name), words, make, name)
+    return background.made(key, words, make, f"tsne-{inside.run.id}")
 
 
 def replay_of(inside: Inside, found: Map) -> Replay | None:

@@ -15,7 +15,7 @@ from genmodels.families import FAMILIES
 from genmodels.runs import Run, RunConfig, all_runs, create
 from genmodels.steering import Turn
 
-TRIAL = 0.4  # seconds a trial may take once it has warmed up
+TRIAL = 0.1 if demo.on() else 0.4  # seconds a trial may take once it has warmed up; beside many visitors, fewer
 LONG = 5.0  # seconds from which a run tells its speed: before, starting is much of it
 SMALL = 16  # images in the steps of a demo's trial: it runs in the server, beside everybody's pages
 RUNS = 3  # so many of the newest are asked

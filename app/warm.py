@@ -1,6 +1,7 @@
 """What the server does beside answering: import torch and have a worker ready before either is asked for, and collect
 garbage between reruns; in a demo, call the next in line and remove what has expired."""
 
+import contextlib
 import ctypes
 import gc
 import logging
@@ -31,6 +32,7 @@ def _keep_warm() -> None:
     jobs.stand_by()
     if demo.on():
         _make_room_for_many()
+        _open_what_comes_along()
     told = time.monotonic()
     while not threading.Event().wait(CALL if demo.on() else AGAIN):
         try:
@@ -54,6 +56,19 @@ def _make_room_for_many() -> None:
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(ARENAS, 2)  # else memory is kept for each of many threads that come and go
         libc.mallopt(ALONE, LARGE)  # what is large goes back to the system at once, and leaves no holes behind
+    gc.collect()
+    gc.freeze()
+
+
+def _open_what_comes_along() -> None:
+    """Nobody waits for it, and what is in memory for all visitors is there from the beginning."""
+    from genmodels.config import UserError
+    from genmodels.inside import open_inside
+    from genmodels.runs import shipped_runs
+
+    for run in shipped_runs():
+        with contextlib.suppress(UserError):  # it has no codes to look into
+            open_inside(run)
     gc.collect()
     gc.freeze()
 

@@ -92,13 +92,17 @@ class Visitor:
     # -- components
 
     async def drag(self, shown: Shown) -> None:
-        """A latent slider for a second or two: pictures from the route, and the page is told where it rests."""
+        """A latent slider for a second or two, and the page is told where it rests. As in a browser the pictures are
+        from the route where the page has sent no decoder, one at a time."""
         about = json.loads(shown.proto.json)
         z, slider = np.array(about["z"]), self.random.choice(about["sliders"][: max(1, about["active"])])
         from_, to = (self.random.uniform(slider["low"], slider["high"]) for _ in range(2))
         for value in np.linspace(from_, to, self.random.randint(25, 50)):
             began = time.monotonic()
             z[slider["index"]] = value
+            if about["decoder"]:
+                await asyncio.sleep(PACE)
+                continue
             _, found = await self.tab.get(about["route"], "decode", "POST", z.astype("<f4").tobytes())
             if found and len(found) != np.prod(about["shape"]):
                 self.tab.wrong("perturbation", f"a picture of {len(found)} bytes")

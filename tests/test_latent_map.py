@@ -169,13 +169,17 @@ def test_work_beside_a_page_ends_when_nobody_watches_and_says_what_went_wrong(
             ended.append(seed)
 
     monkeypatch.setattr("genmodels.maps.tsne", endless)
-    app = open_page(run=run.id, view="t-SNE", seed="5")
-    began.wait(20)
+    app = open_page(run=run.id, view="t-SNE", seed="4")
+    assert began.wait(20)
+    (seed,) = [each for each in app.number_input if each.label == "Seed"]
+    seed.set_value(5).run()
+    while ended != [4]:  # what was watched before is left at once
+        time.sleep(0.001)
     assert app.get("progress")
     button(app, "Stop").click().run()
     assert not settled(app).exception
     assert "Stopped" in app.info[0].value
-    while not ended:
+    while ended != [4, 5]:
         time.sleep(0.001)
     monkeypatch.setattr("genmodels.maps.tsne", lambda *words: full())
     assert "full" in settled(button(app, "Start again").click().run()).error[0].value
