@@ -95,7 +95,7 @@ def map_of(inside: Inside, view: View) -> Map | None:
     return _flat(inside, stamp(inside), view)
 
 
-@st.cache_data(show_spinner=False, max_entries=64)
+@st.cache_data(show_spinner=False, max_entries=24)
 def _flat(_inside: Inside, of: str, view: View) -> Map:
     return flat(_inside.means, _inside.labels, view)
 

@@ -161,7 +161,7 @@ def _light(path: str, name: str, changed: int) -> bool:
     return real is not None and media.is_light_on_dark(real)
 
 
-@st.cache_data(show_spinner=False, max_entries=256)
+@st.cache_data(show_spinner=False, max_entries=128)
 def _pictures(path: str, name: str, changed: int, light: bool, classes: int) -> dict[str, Picture]:
     images, together = _images(path, name), {}
     side = next((images[each].shape[3] for each in images), 1)

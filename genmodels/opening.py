@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from functools import lru_cache, wraps
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -49,17 +49,22 @@ def opened_once(anew: Callable[[Run, bool], Opened], keep: int = KEPT) -> Callab
     alive: WeakValueDictionary[tuple[Path, tuple[int, int], bool], Opened] = WeakValueDictionary()
 
     @lru_cache(keep)
-    def opened(path: Path, stamps: tuple[int, int], present: bool) -> Opened:
-        known = alive.get((path, stamps, present))
-        return alive.setdefault((path, stamps, present), anew(held(Run(path)), present)) if known is None else known
+    def kept(path: Path) -> list[Any]:
+        """As it was when it was opened last, and that; of a run that trains, no older one."""
+        return []
 
     @wraps(anew)
     def once(run: Run) -> Opened:
+        key = (run.path, (run.stamp, run.changed("latents.npz")), data.is_present(run.config.dataset))
         with locks[run.path]:
-            return opened(run.path, (run.stamp, run.changed("latents.npz")), data.is_present(run.config.dataset))
+            last = kept(run.path)
+            if last[:1] != [key]:
+                found = alive.get(key)
+                last[:] = key, alive.setdefault(key, anew(held(run), key[2])) if found is None else found
+            return last[1]
 
     del once.__wrapped__  # it takes the run alone
-    _forget.extend([opened.cache_clear, alive.clear])
+    _forget.extend([kept.cache_clear, alive.clear])
     return once
 
 

@@ -1,6 +1,8 @@
 """A run opened to be looked into: once for all, anew when it or its data has changed."""
 
+import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -127,3 +129,9 @@ def test_what_somebody_holds_is_not_opened_again_nor_kept_twice(trained) -> None
     (runs[0].path / "weights.safetensors").write_bytes(weights)
     assert runs[0].stamp != before
     assert held(runs[0]) is not one.run, "it has learned on"
+    old = weakref.ref(open_inside(runs[1]))
+    arrays = runs[1].arrays("latents")
+    runs[1].write_arrays("latents", arrays | {"means": arrays["means"] + 1})
+    assert open_inside(runs[1])
+    gc.collect()
+    assert old() is None, "of a run that trains the last one is enough"
