@@ -5,6 +5,7 @@ import contextlib
 import ctypes
 import gc
 import logging
+import os
 import sys
 import threading
 import time
@@ -46,6 +47,8 @@ def _keep_warm() -> None:
 
 def _make_room_for_many() -> None:
     """Visitors and a training share the processors: each takes one thread, and nobody waits for imports."""
+    # What a convolution was compiled to is kept for each number of images, a thousand times, some 70 MB.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
     import torch
     import torch._dynamo  # two seconds, which the first optimiser takes otherwise
     from threadpoolctl import threadpool_limits
