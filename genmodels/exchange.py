@@ -161,7 +161,7 @@ def _read(file: BinaryIO, most: int) -> tuple[str, Files]:
     files = Files(zipfile.ZipFile(file))
     for info in files.archive.infolist():
         name = info.filename.removeprefix(prefix)
-        if info.is_dir():
+        if info.filename.endswith("/"):
             continue
         most_of_it = _limit(name)
         if most_of_it is None or name in files.infos:

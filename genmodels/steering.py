@@ -11,6 +11,7 @@ import contextlib
 import json
 import math
 import os
+import sys
 from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -60,7 +61,7 @@ def checked(config: RunConfig, values: Any) -> dict[str, float]:
     for name, value in values.items():
         if name not in knobs(config):
             raise UserError(f"'{str(name)[:60]}' cannot be turned; there is: {', '.join(knobs(config))}.")
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= sys.float_info.max:
             raise UserError(f"Knob '{name}' cannot be {str(value)[:60]!r}: it takes a number.")
     found = family(config.family).Config.of({**config.knobs, **values})
     return {name: float(getattr(found, name)) for name in values}

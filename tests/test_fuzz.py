@@ -315,6 +315,7 @@ def test_routes(in_demo: bool, trained, empty, monkeypatch) -> None:
     spaces = ["0" * 32]
     if in_demo:  # where a path names a visitor's space, and what was trained outside of that is not to be found
         monkeypatch.setenv("GENMODELS_DEMO", "1")
+        monkeypatch.delenv("GENMODELS_DATA", raising=False)  # it would be prepared for all, outside of spaces
         known, spaces = [*known[:1], "vae-digits", "pix2pix-edges-mnist"], [demo.new_space(), *spaces]
     app, clients = Starlette(routes=ROUTES, middleware=[Middleware(Limits)]), itertools.count()
     paths = sorted({re.sub(r"\{\w+(:\w+)?\}", "{}", route.path) for route in ROUTES})

@@ -241,3 +241,8 @@ def test_the_record_travels_with_the_run_and_is_checked(trained) -> None:
     for content in DAMAGED:
         with pytest.raises(UserError, match="steering"):
             exchange.unpack(zipped({**files_of(packed), steering.RECORD: content}))
+
+
+def test_a_number_larger_than_any_is_refused_in_a_sentence(new_run) -> None:
+    with pytest.raises(UserError, match="takes a number"):
+        steering.checked(new_run("vae").config, {"beta": 10**400})

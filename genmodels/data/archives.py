@@ -33,7 +33,7 @@ def entries(file: BinaryIO) -> list[File]:
         archive = zipfile.ZipFile(file)
     except (zipfile.BadZipFile, OSError, ValueError, EOFError, struct.error, NotImplementedError, LookupError):
         raise UserError(NO_ZIP) from None
-    infos = [info for info in archive.infolist() if not info.is_dir()]
+    infos = [info for info in archive.infolist() if not info.filename.endswith("/")]  # is_dir() fails for no name
     if len(archive.infolist()) > MAX_ENTRIES:
         raise UserError(_too_many())
     for info in archive.infolist():

@@ -93,6 +93,11 @@ def with_a_zero_byte():
     return archive({"set/dog/aaaa.png": picture()}).replace(b"set/dog/aaaa.png", b"set/dog/aa\0a.png")
 
 
+def without_a_name():
+    """zipfile reads a name up to its first zero byte."""
+    return archive({"aaa.png": picture()}).replace(b"aaa.png", b"\0aa.png")
+
+
 def claims_a_million():
     """The last record says 65,535 entries, which is how an archive of a million begins."""
     content = bytearray(archive(two_classes()))
@@ -121,6 +126,7 @@ HOSTILE = {
     "parent": (lambda: archive(two_classes() | {"set/../../x.png": picture()}), "leads out"),
     "backslashes": (lambda: archive({"..\\..\\x.png": picture()}), "leads out"),
     "zero byte": (with_a_zero_byte, "leads out"),
+    "no name": (without_a_name, r"\.$"),
     "link": (link, "link"),
     "encrypted": (lambda: with_flag(1), "encrypted"),
     "bomb": (lambda: archive({"a.png": bytes(50_000_000)}), "times its size"),
