@@ -33,7 +33,8 @@ def _keep_warm() -> None:
     jobs.stand_by()
     if demo.on():
         _make_room_for_many()
-        _open_what_comes_along()
+        # In a thread of its own: neither what takes long there nor what goes wrong keeps anybody's run from its turn.
+        threading.Thread(target=_open_what_comes_along, name="opening", daemon=True).start()
     told = time.monotonic()
     while not threading.Event().wait(CALL if demo.on() else AGAIN):
         try:
