@@ -4,19 +4,21 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Hashable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from app.state import plain
+from genmodels import demo
 from genmodels.config import UserError
 from genmodels.files import in_space, space_now
 
 PACE = 0.5  # seconds between two looks
-PATIENCE = 10.0  # seconds without a look after which somebody watches no more: a busy server is late
-# In the session: what was made and not yet seen, what is left, and by name what is watched.
-DONE, STOPPED, WATCHED = "background-done", "background-stopped", "background-watched"
+PATIENCE = 90.0  # seconds without a look after which somebody watches no more: a hidden tab looks once a minute
+MOST = 20  # works at a time in a demo, each with a thread
+WATCHED = "background-watched"  # in the session: by name the key of what is watched there, and the work
+FULL = "The server already makes this for as many others as it can: start again in a minute."
 Made = TypeVar("Made")
 Making = Callable[[Callable[[float], Any]], Made]
 
@@ -60,50 +62,58 @@ class Work:
 def made(key: Hashable, words: str, make: Making[Made], name: str) -> Made | None:
     """What is made, once it is there: until then its progress and None, and the page is drawn anew when it is.
 
-    make: takes a function to be told the share that is done, which ends the work where nobody watches any more.
-    name: of the place on the page, of which one thing is watched at a time: what was watched there before is left.
+    key: tells apart what would come to something else, or lie elsewhere. make: takes a function to be told the share
+    that is done, which ends the work where nobody watches any more. name: of the place on the page, of which one thing
+    is watched at a time: what was watched there before is left.
     """
-    before = st.session_state.setdefault(WATCHED, {})
-    if before.get(name, key) != key and (other := _works.get(before[name])):
-        other.watchers.pop(_session(), None)
-    before[name] = key
-    done, stopped = st.session_state.setdefault(DONE, {}), st.session_state.setdefault(STOPPED, set())
-    if key in done:
-        found: Made = done.pop(key)
-        return found
-    if key in stopped:
-        st.info("Stopped before it was ready.")
-        st.button(
-            "Start again", icon=":material/play_arrow:", key=f"again-{name}", on_click=stopped.discard, args=(key,)
-        )
+    watched = st.session_state.setdefault(WATCHED, {})
+    of, work = watched.get(name, (None, None))
+    if of != key:
+        if work:
+            _leave(work)
+        work = _begun(key, make)
+        watched[name] = key, work
+    if work and work.made is not None:
+        return cast(Made, work.made)
+    if work and _goes_on(work):
+        st.fragment(_watch, run_every=PACE)(work, words, name)
         return None
-    with _lock:
-        if (work := _works.get(key)) is None:
-            work = _works[key] = Work(key, make)
-            work.thread.start()
-        work.watchers[_session()] = time.monotonic()
-    st.fragment(_watch, run_every=PACE)(key, work, words, name)
+    if problem := work.problem if work else FULL:
+        st.error(plain(problem))
+    else:
+        st.info("Stopped before it was ready.")
+    st.button("Start again", icon=":material/play_arrow:", key=f"again-{name}", on_click=watched.pop, args=(name, None))
     return None
 
 
-def _watch(key: Hashable, work: Work, words: str, name: str) -> None:
-    if work.problem:
-        st.error(plain(work.problem))
-        return
-    if key not in st.session_state[STOPPED] and work.thread.is_alive():
+def _begun(key: Hashable, make: Making[Any]) -> Work | None:
+    """What goes on, or now begins, and is watched from here; None where there is too much of it."""
+    with _lock:
+        if (work := _works.get(key)) is None:
+            if demo.on() and len(_works) >= MOST:
+                return None
+            work = _works[key] = Work(key, make)
+            work.thread.start()
         work.watchers[_session()] = time.monotonic()
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.progress(work.share, f"{words}: {work.share:.0%}")
-            st.button("Stop", icon=":material/stop:", key=f"stop-{name}", on_click=_leave, args=(key, work))
-        return
-    if work.made is not None:
-        st.session_state[DONE][key] = work.made
-    st.rerun()
+    return work
 
 
-def _leave(key: Hashable, work: Work) -> None:
+def _watch(work: Work, words: str, name: str) -> None:
+    if not _goes_on(work):
+        st.rerun()
+    work.watchers[_session()] = time.monotonic()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.progress(work.share, f"{words}: {work.share:.0%}" if work.share else f"{words}: beginning")
+        st.button("Stop", icon=":material/stop:", key=f"stop-{name}", on_click=_leave, args=(work,))
+
+
+def _goes_on(work: Work) -> bool:
+    """And is watched from here."""
+    return work.thread.is_alive() and _session() in work.watchers
+
+
+def _leave(work: Work) -> None:
     work.watchers.pop(_session(), None)
-    st.session_state[STOPPED].add(key)
 
 
 def _session() -> str:

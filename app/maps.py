@@ -14,7 +14,7 @@ from genmodels import data, figures
 from genmodels.analysis.projection import Linear, neighbour_agreement
 from genmodels.config import UserError
 from genmodels.inside import Inside
-from genmodels.maps import PCA, RAW, TSNE, Map, View, flat, make_tsne, sample, stamp, tsne_of
+from genmodels.maps import PCA, RAW, TSNE, Map, View, flat, make_tsne, place_of, sample, stamp, tsne_of
 from genmodels.runs import Run
 
 PERPLEXITIES = [5, 10, 30, 50, 100]
@@ -104,7 +104,7 @@ def _tsne_of(inside: Inside, ids: np.ndarray, view: View) -> np.ndarray | None:
     """From where maps are kept; None, and its progress, while it is computed or when the visitor has stopped it."""
     if (known := tsne_of(inside, ids, view.perplexity, view.seed)) is not None:
         return known
-    key = (inside.run.path, len(ids), view.perplexity, view.seed)
+    key = (place_of(inside, ids, view.perplexity, view.seed), stamp(inside))
     words = f"Placing {len(ids):,} images by their neighbours"
     make = lambda said: make_tsne(inside, ids, view.perplexity, view.seed, said)  # noqa: E731
     return background.made(key, words, make, f"tsne-{inside.run.id}")
@@ -118,7 +118,7 @@ def replay_of(inside: Inside, found: Map) -> Replay | None:
     return _replay(inside, stamp(inside), found.axes, steps, found.plane)
 
 
-@st.cache_data(show_spinner=False, max_entries=32)
+@st.cache_data(show_spinner=False, max_entries=16)
 def _replay(_inside: Inside, of: str, axes: tuple[str, str], steps: tuple[int, ...], _plane: Linear) -> Replay | None:
     ids = watched(len(_inside.means))
     kept, frames = [], []

@@ -91,11 +91,17 @@ def keeper_of(run: Run, file: str) -> Run:
     return Run(folder)
 
 
+def place_of(inside: Inside, ids: np.ndarray, perplexity: int, seed: int = 0) -> Path:
+    """The file in which the map of these test images is kept, or is to be. Raises UserError."""
+    file = f"{_name(ids, perplexity, seed)}.npz"
+    return keeper_of(inside.run, file).path / file
+
+
 def tsne_of(inside: Inside, ids: np.ndarray, perplexity: int, seed: int = 0) -> np.ndarray | None:
     """The map of these test images that was kept, float32 (n, 2); None where there is none of these codes."""
     try:
-        name = _name(ids, perplexity, seed)
-        known = keeper_of(inside.run, f"{name}.npz").arrays(name)
+        place = place_of(inside, ids, perplexity, seed)
+        known = Run(place.parent).arrays(place.stem)
     except UserError:  # damaged: computed anew
         known = {}
     if str(known.get("stamp")) == stamp(inside) and known["points"].shape == (len(ids), 2):
@@ -108,7 +114,7 @@ def make_tsne(
 ) -> np.ndarray:
     """Place these test images by their neighbours, and keep the map. said: see `tsne`. Raises UserError."""
     points = tsne(inside.means[ids], perplexity, seed, said)
-    keep(inside, ids, points, perplexity, seed, keeper_of(inside.run, f"{_name(ids, perplexity, seed)}.npz"))
+    keep(inside, ids, points, perplexity, seed, Run(place_of(inside, ids, perplexity, seed).parent))
     return points
 
 

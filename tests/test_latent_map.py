@@ -14,7 +14,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Button
 
-from app import mapped, maps
+from app import background, mapped, maps
 from app.components import scatter
 from genmodels import demo, families
 from genmodels.analysis import projection
@@ -24,6 +24,7 @@ from genmodels.inside import open_inside
 from genmodels.maps import Map, keeper_of
 from genmodels.runs import Run
 from tests.test_pages import ROOT, words
+from tests.test_worker import wait_until
 
 Trained = Callable[..., Run]
 ABLE = [name for name, family in families.FAMILIES.items() if {"encode", "decode"} <= set(family.abilities)]
@@ -49,12 +50,14 @@ def button(app: AppTest, label: str) -> Button:
 
 def settled(app: AppTest) -> AppTest:
     """The page once what goes on beside it is done."""
-    while app.get("progress"):
+    for _ in range(100):
+        if not app.get("progress"):
+            return app
         for thread in threading.enumerate():
             if thread.name == "background":
-                thread.join()
+                thread.join(1)
         app.run()
-    return app
+    raise AssertionError("it is still on its way")
 
 
 def message(app: AppTest, number: int = 0) -> tuple[dict, dict[str, np.ndarray]]:
@@ -173,25 +176,32 @@ def test_work_beside_a_page_ends_when_nobody_watches_and_says_what_went_wrong(
     assert began.wait(20)
     (seed,) = [each for each in app.number_input if each.label == "Seed"]
     seed.set_value(5).run()
-    while ended != [4]:  # what was watched before is left at once
-        time.sleep(0.001)
+    wait_until(lambda: ended == [4])  # what was watched before is left at once
     assert app.get("progress")
     button(app, "Stop").click().run()
     assert not settled(app).exception
     assert "Stopped" in app.info[0].value
-    while ended != [4, 5]:
-        time.sleep(0.001)
-    monkeypatch.setattr("genmodels.maps.tsne", lambda *words: full())
+    wait_until(lambda: ended == [4, 5])
+    monkeypatch.setattr("genmodels.maps.tsne", lambda *words: full(began))
     assert "full" in settled(button(app, "Start again").click().run()).error[0].value
+    began.clear()
+    assert "full" in settled(app.run()).error[0].value
+    assert not began.is_set(), "what failed is tried again when somebody asks for it"
+    monkeypatch.setattr(background, "MOST", 0)
+    monkeypatch.setattr(background.demo, "on", lambda: True)
+    assert "as many others" in button(app, "Start again").click().run().error[0].value
+    assert not began.is_set()
 
 
-def full() -> None:
+def full(began: threading.Event) -> None:
+    began.set()
     raise UserError("The disk is full: make room.")
 
 
 def test_tsne_is_kept_with_the_run_until_the_codes_change(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     run = trained(budget=3)
-    first = message(visit(run=run.id, view="t-SNE", perplexity="10", seed="4"))[1]["points"]
+    app = visit(run=run.id, view="t-SNE", perplexity="10", seed="4")
+    first = message(app)[1]["points"]
     assert (run.path / f"tsne-{len(first) // 2}-10-4.npz").exists()
     calls = []
     placed = lambda codes, *words: calls.append(words) or np.zeros((len(codes), 2), np.float32)  # noqa: E731
@@ -201,7 +211,7 @@ def test_tsne_is_kept_with_the_run_until_the_codes_change(trained: Trained, monk
     assert (first == again).all()
     known = run.arrays("latents")
     run.write_arrays("latents", known | {"means": known["means"] + 1})
-    assert not visit(run=run.id, view="t-SNE", perplexity="10", seed="4").exception
+    assert (message(settled(app.run()))[1]["points"] == 0).all(), "not what was made for this page before"
     assert len(calls) == 1
     (run.path / f"tsne-{len(first) // 2}-10-4.npz").write_bytes(b"not a zip")
     assert not visit(run=run.id, view="t-SNE", perplexity="10", seed="4").exception

@@ -86,8 +86,8 @@ def tsne(
             f"A perplexity of {perplexity:g} needs more than {3 * perplexity:g} images: take a smaller one."
         )
     with tempfile.TemporaryDirectory() as folder:
-        np.save(Path(folder) / "codes.npy", np.asarray(codes, np.float64))
         with _in_turn(said):
+            np.save(Path(folder) / "codes.npy", np.asarray(codes, np.float64))
             _run_process([folder, str(perplexity), str(seed)], said)
         return np.load(Path(folder) / "points.npy")
 
