@@ -156,7 +156,8 @@ def show_grid(inside: Inside, grid: Grid, image: File) -> None:
     from genmodels.analysis.traversal import frames, sheet
 
     large = sheet(grid.images, grid.rows, grid.columns, grid.marked, 2 * grid.scale)
-    address = "data:image/png;base64," + base64.b64encode(png(large)).decode()
+    file = png(large)
+    address = "data:image/png;base64," + base64.b64encode(file).decode()
     of = "of the codes" if inside.kl is None and not inside.in_noise else "of the prior"
     best = ", ".join(label.replace("\n", " with ") for label in grid.rows[:3])
     pictures.show(pictures.Picture(address, large.shape[1] // 2), f"Traversal grid; first rows: {best}")
@@ -169,7 +170,7 @@ def show_grid(inside: Inside, grid: Grid, image: File) -> None:
         "GIF", f"{name}.gif", lambda: gif(frames(grid.images, grid.rows, 2 * grid.scale), PACE),
         "All rows move together, there and back.",
     )  # fmt: skip
-    offer("perturbation", File("PNG", f"{name}.png", lambda: png(large)), moving, image)
+    offer("perturbation", File("PNG", f"{name}.png", lambda: file), moving, image)
 
 
 FORMULA = r"""

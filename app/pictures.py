@@ -143,7 +143,7 @@ def arrays_of(run: Run, name: str) -> dict[str, np.ndarray]:
     return _arrays(str(run.path), name, run.changed(f"{name}.npz"))
 
 
-@st.cache_data(show_spinner=False, max_entries=32)
+@st.cache_data(show_spinner=False, max_entries=16)
 def _arrays(path: str, name: str, changed: int) -> dict[str, np.ndarray]:
     return Run(Path(path)).arrays(name)
 
@@ -161,7 +161,7 @@ def _light(path: str, name: str, changed: int) -> bool:
     return real is not None and media.is_light_on_dark(real)
 
 
-@st.cache_data(show_spinner=False, max_entries=128)
+@st.cache_data(show_spinner=False, max_entries=48)
 def _pictures(path: str, name: str, changed: int, light: bool, classes: int) -> dict[str, Picture]:
     images, together = _images(path, name), {}
     side = next((images[each].shape[3] for each in images), 1)
@@ -211,7 +211,7 @@ def newest(run: Run) -> str:
     return max(times, key=times.__getitem__, default="live")
 
 
-@st.cache_data(show_spinner=False, max_entries=512)
+@st.cache_data(show_spinner=False, max_entries=128)
 def _thumbnail(path: str, name: str, changed: int, room: tuple[int, int]) -> Picture | None:
     arrays = Run(Path(path)).arrays(name)
     kinds = ("samples", "reconstructions", "translations")

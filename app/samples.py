@@ -142,7 +142,7 @@ def opened(path: str, made: int) -> Run:
     return held(Run(Path(path)))
 
 
-@st.cache_data(show_spinner="Making the samples", max_entries=64)
+@st.cache_data(show_spinner="Making the samples", max_entries=32)
 def _drawn(path: str, made: int, asked: Asked) -> np.ndarray:
     from genmodels.analysis.sampling import WHOLE, samples
 

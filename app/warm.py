@@ -5,7 +5,6 @@ import contextlib
 import ctypes
 import gc
 import logging
-import os
 import sys
 import threading
 import time
@@ -14,6 +13,7 @@ AGAIN = 30.0  # seconds
 CALL = 0.5  # seconds between two looks at the line of a demo
 ARENAS, ALONE = -8, -3  # M_ARENA_MAX and M_MMAP_THRESHOLD of mallopt(3)
 LARGE = 2**22  # bytes: below, what comes and goes with each answer would cost a tenth of the processor
+_opened: list[object] = []  # for good
 
 
 def start() -> None:
@@ -48,8 +48,6 @@ def _keep_warm() -> None:
 
 def _make_room_for_many() -> None:
     """Visitors and a training share the processors: each takes one thread, and nobody waits for imports."""
-    # What a convolution was compiled to is kept for each number of images, a thousand times, some 70 MB.
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
     import torch
     import torch._dynamo  # two seconds, which the first optimiser takes otherwise
     from threadpoolctl import threadpool_limits
@@ -60,6 +58,11 @@ def _make_room_for_many() -> None:
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(ARENAS, 2)  # else memory is kept for each of many threads that come and go
         libc.mallopt(ALONE, LARGE)  # what is large goes back to the system at once, and leaves no holes behind
+        # What a convolution was compiled to is kept for each number of images a thousand times, in oneDNN and again in
+        # torch: some 50 MB that fill for many minutes. With 32 of each no family decodes measurably slower; trainings
+        # would, so this is not in os.environ, which they inherit.
+        for kept in (b"ONEDNN_PRIMITIVE_CACHE_CAPACITY", b"LRU_CACHE_CAPACITY"):
+            libc.setenv(kept, b"32", 0)
     gc.collect()
     gc.freeze()
 
@@ -72,9 +75,7 @@ def _open_what_comes_along() -> None:
 
     for run in shipped_runs():
         with contextlib.suppress(UserError):  # it has no codes to look into
-            open_inside(run)
-    gc.collect()
-    gc.freeze()
+            _opened.append(open_inside(run))
 
 
 def _tidy() -> None:

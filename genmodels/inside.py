@@ -18,7 +18,7 @@ from genmodels.runs import Run
 from genmodels.training import Images, evaluating
 
 AT_ONCE = 1000  # codes that are decoded together
-MANY = 40  # runs that are remembered: each is small, without its dataset
+MANY = 12  # runs that are remembered: each is small, without its dataset
 WHILE_WAITED_FOR = 100  # images that are encoded when a run is opened, where it takes steps
 DEAD = 0.01  # KL in nats, or variance of the codes without a posterior, below which a dimension says nothing
 

@@ -42,8 +42,8 @@ def opened_once(anew: Callable[[Run, bool], Opened], keep: int = KEPT) -> Callab
     """From memory what `anew` made of the same run before: of its weights, its codes, and whether its dataset is here.
 
     anew: takes a run and whether its dataset is on this machine; what it raises is not remembered. Each run is opened
-    once, however many ask at the same time, and nobody waits for another run. keep: how many are remembered that nobody
-    holds.
+    once, however many ask at the same time, and nobody waits for another run. keep: how many are remembered, whether
+    somebody holds them or not.
     """
     locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
     alive: WeakValueDictionary[tuple[Path, tuple[int, int], bool], Opened] = WeakValueDictionary()

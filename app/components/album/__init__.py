@@ -24,7 +24,7 @@ def picture(image: np.ndarray, size: tuple[int, int], alt: str) -> str:
     return f'<img src="data:image/png;base64,{address}" width="{size[0]}" height="{size[1]}" {words}>'
 
 
-@lru_cache(2048)  # an album is drawn again with each rerun
+@lru_cache(512)  # an album is drawn again with each rerun
 def _address(pixels: bytes, shape: tuple[int, ...]) -> str:
     image = np.frombuffer(pixels, np.uint8).reshape(shape)
     return base64.b64encode(media.png(media.grid(image[None], 1))).decode()
