@@ -115,7 +115,8 @@ def awaited(run: Run, status: Status) -> bool:
 
 def _watch(run: Run, known: str, pace: float | None) -> None:
     status, told = run.status(), run.metrics()
-    if status.state != known or (status.active and awaited(run, status) != (pace == AWAITED)):
+    gone = not run.path.exists()  # deleted since the page was begun: begun anew, it says so
+    if gone or status.state != known or (status.active and awaited(run, status) != (pace == AWAITED)):
         st.rerun()
     standing(run, status)
     with st.container():

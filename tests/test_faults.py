@@ -221,6 +221,18 @@ def test_a_run_deleted_while_it_is_looked_at_leaves_a_sentence_and_a_way_out(tra
     assert app.get("page_link"), "a link to the gallery"
 
 
+def test_a_run_deleted_while_its_page_is_drawn_is_no_failed_run(trained, monkeypatch) -> None:
+    run, status = trained("vae"), Run.status
+
+    def just_then(self: Run) -> Status:
+        shutil.rmtree(self.path, ignore_errors=True)
+        return status(self)
+
+    monkeypatch.setattr(Run, "status", just_then)
+    app = visit("train", run=run.id)
+    assert "There is no run" in app.error[0].value
+
+
 def test_a_worker_whose_run_is_deleted_under_it_ends_in_silence(new_run, home) -> None:
     run = new_run(**LONG)
     training = run_to_end(run)
