@@ -17,6 +17,7 @@ from genmodels.runs import Run, RunConfig, Status, all_runs, shipped_runs
 
 PAGE = 12  # cards at a time
 ACTIVE = ("queued", "running", "paused")
+ASKED = "deletion-asked"  # in the session: of which run
 AGES = ((86400 * 365, "years"), (86400 * 30, "months"), (86400, "days"), (3600, "h"), (60, "min"))
 
 
@@ -166,6 +167,9 @@ def _menu(card: Card) -> None:
     """Built when it is opened: of all cards it would take half of the page's time."""
     run = card.run
     menu = st.popover(":material/more_horiz:", help="More", key=f"more-{run.id}", on_change="rerun")
+    if st.session_state.get(ASKED) == run.id:
+        del st.session_state[ASKED]
+        confirm(run)
     if not menu.open:
         return
     with menu, st.container(gap="small"):
@@ -181,10 +185,16 @@ def _menu(card: Card) -> None:
             )  # fmt: skip
         sharing.files(run, card.status)
         panels.links(run)
-        if not run.shipped and st.button(
-            "Delete", key=f"delete-{run.id}", icon=":material/delete:", type="tertiary", help="It asks first."
-        ):
-            confirm(run)
+        if not run.shipped:
+            st.button(
+                "Delete", key=f"delete-{run.id}", icon=":material/delete:", type="tertiary", help="It asks first.",
+                on_click=_ask, args=(run,),
+            )  # fmt: skip
+
+
+def _ask(run: Run) -> None:
+    """The menu closes: it would lie over the question."""
+    st.session_state.update({f"more-{run.id}": False, ASKED: run.id})
 
 
 @st.dialog("Delete this run?")

@@ -37,6 +37,7 @@ def test_delete_asks_first(trained: Trained):
     app = visit("gallery", run)
     press(app, "Delete")
     assert run.path.exists()
+    assert "Duplicate with changes" not in {button.label for button in app.button}, "the menu lies over the question"
     app = next(button for button in app.button if button.label == "Delete" and not button.key).click().run()
     assert not app.exception
     assert not run.path.exists()
