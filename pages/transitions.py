@@ -16,7 +16,7 @@ try:
         other = tours.beside(inside)
     if not inside.real:
         st.caption("The test images are not on this machine: copies made by the model stand in for them.")
-    with st.container(horizontal=True, vertical_alignment="bottom"):
+    with st.container(horizontal=True, vertical_alignment="center"):
         between, view = tours.kind_form(inside)
         plan, back, pace = tours.plan_form([each for each in (inside, other) if each])
     if different := tours.in_noise(inside):

@@ -52,6 +52,11 @@ def test_scrubbing_by_key_and_by_mouse_paints_other_frames_at_once(tour: str, pa
     scrubber.press("End")
     assert number(page) == 200
     assert np.abs(frame_pixels(page) - zero).mean() < 1, "the last frame is the first again"
+    page.wait_for_url(re.compile("frame=200"))
+    page.get_by_role("button", name="Settings of the tour").click()
+    page.get_by_role("slider", name="Frames for each leg").press("Home")
+    expect(page.locator(".where")).to_have_text("20 of 20 · 9 to 0")
+    assert np.abs(frame_pixels(page) - zero).mean() < 1, "a shorter tour rests on its last frame"
     no_trace(page)
     clean(page, "transitions")
 

@@ -33,6 +33,7 @@ class Player {
     const about = unpack(data);
     if (about.head === this.about?.head) return;
     this.about = about;
+    this.frame = Math.min(this.moved ? this.frame : about.start, about.count - 1); // it may be shorter than the last
     this.runs = about.runs.map((run, number) => {
       const [probabilities, reads, off] = ["probabilities", "reads", "off"].map((name) => about[`${name}${number}`]);
       return { ...run, probabilities, reads, off };
@@ -45,7 +46,6 @@ class Player {
     this.runs.forEach((run, number) => { run.picture = known[number]; });
     this.scrubber.max = about.count - 1;
     this.resize();
-    this.show(Math.min(this.moved ? this.frame : about.start, about.count - 1));
     this.root.dataset.ready = about.version;
   }
 
