@@ -10,9 +10,14 @@ from collections.abc import Callable
 from typing import IO
 
 import pytest
+import torch
 
 from genmodels import session, steering, worker
 from genmodels.runs import Run
+
+# With a process's first gradient torch settles whether it needs threads, and with threads it refuses to be forked.
+# After an export to ONNX it would need some: so this is the first.
+torch.ones((), requires_grad=True).backward()
 
 
 def at_steps(patch: pytest.MonkeyPatch) -> dict[int, Callable[[Run], object]]:

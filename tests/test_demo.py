@@ -64,10 +64,13 @@ def test_who_is_nobody_has_nothing_and_no_space_is_made_by_asking(ada: str) -> N
 def test_what_trains_gives_way_to_the_server(on: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GENMODELS_DEMO", str(int(on)))
     if (child := os.fork()) == 0:
-        before = os.nice(0)
-        give_way()
-        right = os.sched_getscheduler(0) == os.SCHED_IDLE if on else os.nice(0) > before
-        os._exit(0 if right else 1)
+        right = False
+        try:
+            before = os.nice(0)
+            give_way()
+            right = os.sched_getscheduler(0) == os.SCHED_IDLE if on else os.nice(0) > before
+        finally:
+            os._exit(0 if right else 1)
     assert os.waitpid(child, 0)[1] == 0
 
 

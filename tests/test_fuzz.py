@@ -26,7 +26,7 @@ from streamlit.testing.v1 import AppTest
 from app import cards, doctor, panels, pictures, settings
 from app.limits import Limits
 from app.routes import ROUTES
-from genmodels import demo, exchange, jobs, reproduction, steering
+from genmodels import data, demo, exchange, jobs, reproduction, steering
 from genmodels.config import UserError
 from genmodels.data import intake
 from genmodels.data import pictures as decoding
@@ -315,14 +315,14 @@ def test_routes(in_demo: bool, trained, empty, monkeypatch) -> None:
     spaces = ["0" * 32]
     if in_demo:  # where a path names a visitor's space, and what was trained outside of that is not to be found
         monkeypatch.setenv("GENMODELS_DEMO", "1")
-        monkeypatch.delenv("GENMODELS_DATA", raising=False)  # it would be prepared for all, outside of spaces
         known, spaces = [*known[:1], "vae-digits", "pix2pix-edges-mnist"], [demo.new_space(), *spaces]
+        for config in (run.config for run in shipped_runs() if run.id in known and data.is_present(run.config.dataset)):
+            data.load(config.dataset, config.size, config.channels, config.seed)  # prepared for all, outside of spaces
     app, clients = Starlette(routes=ROUTES, middleware=[Middleware(Limits)]), itertools.count()
     paths = sorted({re.sub(r"\{\w+(:\w+)?\}", "{}", route.path) for route in ROUTES})
     codes = st.one_of(
         junk, st.integers(0, 70_000).map(bytes), st.integers(1, 40).map(lambda n: np.ones(16 * n, "<f4").tobytes())
     )
-
     wrong = st.tuples(
         st.sampled_from(["GET", "POST", "PUT", "HEAD"]), st.sampled_from(paths),
         st.lists(st.tuples(st.sampled_from(["ids", "what", "direction", "x"]), text), max_size=3),

@@ -90,13 +90,16 @@ def test_a_pause_gives_everything_back(ada: str, new_run) -> None:
 
 def test_a_worker_of_a_demo_trains_in_its_own_space(ada: str, new_run, monkeypatch) -> None:
     name = kept(ada, pictures(1, 40))
-    for each in ("os.nice", "signal.signal", "genmodels.worker.bound_memory"):  # it is this process here
+    gave: list[str] = []
+    monkeypatch.setattr(demo, "give_way", lambda: gave.append("way"))
+    for each in ("signal.signal", "genmodels.worker.bound_memory"):  # it is this process here
         monkeypatch.setattr(each, lambda *_: None)
     with in_space(ada):
         run = new_run(dataset=name, budget=3)
     with in_space(None):
         worker.main(run.path)
     assert run.status().state == "finished", run.last_words()
+    assert gave == ["way"]
     assert not (shared_home() / "runs").exists()
 
 
