@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from app.components import page as helps
 from genmodels.inside import open_inside
 from tests.browser.clean import clean
 from tests.browser.test_journeys import no_trace
@@ -98,6 +99,14 @@ def test_back_leaves_the_page(server: str, page: Page, trained, name: str) -> No
         page.go_back()
     expect(page).to_have_url(re.compile("/gallery"))
     expect(page.get_by_role("heading", name="Gallery", exact=True)).to_be_visible()
+
+
+def test_back_leads_to_where_somebody_pressed_before_the_page_was_all_there(server: str, page: Page) -> None:
+    page.goto(f"{server}/_stcore/health")
+    page.mouse.click(5, 5)
+    page.evaluate(helps.SCRIPT.removeprefix("<script>").removesuffix("</script>"))
+    lengths = page.evaluate("['?a', '?b'].map((each) => (history.pushState({}, '', each), history.length))")
+    assert lengths == [3, 3], "a place for what was pressed, none for what the page fills in by itself"
 
 
 def test_the_page_can_be_used_on_a_phone(server: str, browser: Browser, trained) -> None:

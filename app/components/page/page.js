@@ -31,7 +31,7 @@
   });
 
   // A page that fills its address in by itself is no place to come back to: nobody has done anything there.
-  let acted = false;
+  let acted = navigator.userActivation?.hasBeenActive; // a link may have been pressed before this was run
   for (const kind of ["pointerdown", "click", "keydown"]) addEventListener(kind, () => (acted = true), true);
   const { pushState, replaceState } = history;
   history.pushState = (...where) => {
