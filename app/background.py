@@ -15,12 +15,14 @@ from genmodels.config import UserError
 from genmodels.files import in_space, space_now
 
 PACE = 0.5  # seconds between two looks
+AT_ONCE = 0.3  # seconds in which what is soon made needs no bar
 PATIENCE = 90.0  # seconds without a look after which somebody watches no more: a hidden tab looks once a minute
 MOST = 20  # works at a time in a demo, each with a thread
 WATCHED = "background-watched"  # in the session: by name the key of what is watched there, and the work
 FULL = "The server already makes this for as many others as it can: start again in a minute."
 Made = TypeVar("Made")
-Making = Callable[[Callable[[float], Any]], Made]
+Said = Callable[[float], Any]  # is told the share that is done
+Making = Callable[[Said], Made]
 
 _lock = threading.Lock()
 _works: dict[Hashable, "Work"] = {}
@@ -86,6 +88,16 @@ def made(key: Hashable, words: str, make: Making[Made], name: str) -> Made | Non
     return None
 
 
+def remembered(kept: list[Made], key: Hashable, words: str, make: Making[Made], name: str, long: bool) -> Made | None:
+    """What was kept, else what is made and then kept: at once, or where it takes long as `made` has it."""
+    if not kept:
+        found = made(key, words, make, name) if long else make(lambda share: None)
+        if found is None:
+            return None
+        kept.append(found)
+    return kept[0]
+
+
 def _begun(key: Hashable, make: Making[Any]) -> Work | None:
     """What goes on, or now begins, and is watched from here; None where there is too much of it."""
     with _lock:
@@ -95,6 +107,7 @@ def _begun(key: Hashable, make: Making[Any]) -> Work | None:
             work = _works[key] = Work(key, make)
             work.thread.start()
         work.watchers[_session()] = time.monotonic()
+    work.thread.join(AT_ONCE)
     return work
 
 

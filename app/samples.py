@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import streamlit as st
 
-from app import priors, state
+from app import background, priors, state
+from app.background import Said
 from app.components.album import album, figure, picture, table
 from app.downloads import File, keeping, offer, zipped
 from app.pictures import layout
@@ -125,9 +126,11 @@ def abilities(run: Run) -> list[str]:
     return FAMILIES[run.config.family].abilities
 
 
-def draw(run: Run, asked: Asked) -> Shown:
-    """The samples, from memory where they were drawn before. Raises UserError."""
-    images = _drawn(str(run.path), run.stamp, asked)
+def draw(run: Run, asked: Asked) -> Shown | None:
+    """The samples, from memory where they were drawn before; None while they are on their way. Raises UserError."""
+    images = _drawn(run, asked)
+    if images is None:
+        return None
     light = _light(str(run.path), run.stamp, data.is_present(run.config.dataset))
     classes = asked.classes or ()
     if len(classes) > 1:
@@ -142,14 +145,24 @@ def opened(path: str, made: int) -> Run:
     return held(Run(Path(path)))
 
 
-@st.cache_data(show_spinner="Making the samples", max_entries=32)
-def _drawn(path: str, made: int, asked: Asked) -> np.ndarray:
+def _drawn(run: Run, asked: Asked) -> np.ndarray | None:
     from genmodels.analysis.sampling import WHOLE, samples
 
-    run = opened(path, made)
-    codes_from = priors.codes_from(run, asked.prior)
-    images = samples(run.model, asked.n, asked.seed, asked.classes, asked.threshold or WHOLE, codes_from)
-    return images.reshape(-1, *images.shape[2:])
+    key = (str(run.path), run.stamp, asked)
+    known, codes_from = opened(*key[:2]), priors.codes_from(run, asked.prior)
+
+    def make(said: Said) -> np.ndarray:
+        images = samples(known.model, asked.n, asked.seed, asked.classes, asked.threshold or WHOLE, codes_from, said)
+        return images.reshape(-1, *images.shape[2:])
+
+    long = "denoise_path" in abilities(run)
+    return background.remembered(_kept(*key), key, "Making the samples", make, "samples", long)
+
+
+@st.cache_resource(show_spinner=False, max_entries=32)
+def _kept(path: str, made: int, asked: Asked) -> list[np.ndarray]:
+    """Filled by who first asks: a function whose value is kept cannot wait for what goes on beside the page."""
+    return []
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
@@ -159,10 +172,11 @@ def _light(path: str, made: int, present: bool) -> bool:
     with contextlib.suppress(UserError):  # damaged: as if it were not here
         if loaded := dataset_of(run):
             return media.is_light_on_dark(loaded.images[:500])
-    each = tuple(range(len(run.config.classes)))[:MOST]
-    return media.is_light_on_dark(
-        _drawn(path, made, Asked(8, 0, each if "conditional" in abilities(run) else None, None))
-    )
+    from genmodels.analysis.sampling import samples
+
+    each = tuple(range(len(run.config.classes)))[:MOST] if "conditional" in abilities(run) else None
+    images = samples(run.model, 1 if each else 8, 0, each, codes_from=priors.codes_from(run, priors.NORMAL))
+    return media.is_light_on_dark(np.concatenate(images))
 
 
 def dataset_of(run: Run) -> Dataset | None:

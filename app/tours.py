@@ -1,5 +1,6 @@
 """What the Transitions page is made of: its settings in the address, the tour of each run, and how both are drawn."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -7,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import streamlit as st
 
-from app import downloads, judges, look, panels, pictures, settings, state, steering
+from app import background, downloads, judges, look, panels, pictures, settings, state, steering
+from app.background import Said
 from app.charts import chart
 from app.components.player import Film, player, sheet_of
 from app.controls import bounded
@@ -21,6 +23,7 @@ from genmodels.inside import Inside, open_inside
 
 KINDS = ("Classes", "Two test images")
 IN_STEPS = 12  # frames of a leg at first, and decoded together, where each takes many steps
+IN_PARTS = 60  # decoded together where codes are noise: each frame takes a large network
 VIEWS = ("Player", "GIF", "MP4", "Film strip")
 IDEA = r"""
 A **tour** goes from the centroid $o$ of one class to the centroid $p$ of the next: $r(d) = o + d\,t$ with $t = p - o$
@@ -175,42 +178,44 @@ def _image_number(key: str, label: str, usual: int, last: int) -> int:
 
 
 def taken(inside: Inside, other: Inside | None, stops_of: Callable[[Inside], Stops], plan: Plan) -> list[Take]:
-    """The same tour through one run or two, decoded and measured. Raises UserError."""
+    """The same tour through one run or two, decoded and measured; empty while one is on its way. Raises UserError."""
     found, known = [], {}
     for letter, each in [("A", inside), ("B", other)] if other else [("", inside)]:
         name = each.run.config.dataset
         if name not in known:
             known[name] = judges.judge_for(name, each.classes)
         found.append(_take(letter, each, known[name], transitions.tour(stops_of(each), plan, each.spread[0])))
-    return found
+    return [each for each in found if each] if all(found) else []
 
 
-def _take(letter: str, inside: Inside, judge: Judge | None, tour: Tour) -> Take:
-    made = inside.run.stamp
-    within = _radius(inside.run.id, made, inside.means)
-    eyes = judge.facts.sha256 if judge else ""
-    kept = _kept(inside.run.id, made, tour.codes.tobytes(), eyes, within)
-    if not kept:
-        frames = _decoded(inside, tour)
+def _take(letter: str, inside: Inside, judge: Judge | None, tour: Tour) -> Take | None:
+    within = _radius(inside.run.id, inside.run.stamp, inside.means)
+    codes = hashlib.sha256(tour.codes.tobytes()).hexdigest()
+    key = (str(inside.run.path), inside.run.stamp, codes, judge.facts.sha256 if judge else "", within)
+
+    def make(said: Said) -> tuple[np.ndarray, bytes, Meter]:
+        frames = _decoded(inside, tour, said)
         meter = transitions.measured(tour, frames, inside.means, within, judge and judge.probabilities)
-        kept["of it"] = frames, sheet_of(media.as_people_write(frames, inside.light)), meter
-    return Take(letter, inside, judge, tour, *kept["of it"], within)
+        return frames, sheet_of(media.as_people_write(frames, inside.light)), meter
+
+    words = f"Making the frames of {letter}" if letter else "Making the frames"
+    found = background.remembered(_kept(*key), key, words, make, f"tour-{letter}", inside.in_noise)
+    return Take(letter, inside, judge, tour, *found, within) if found else None
 
 
-def _decoded(inside: Inside, tour: Tour) -> np.ndarray:
+def _decoded(inside: Inside, tour: Tour, said: Said) -> np.ndarray:
     """The frames, each that holds still decoded once. -> uint8 (F, C, H, W)."""
     codes = tour.codes[tour.moving]
-    return decoded(lambda part: inside.decode(codes[part]), len(codes), inside.in_steps)[numbers(tour) - 1]
+    together = (IN_STEPS if inside.in_steps else IN_PARTS) if inside.in_noise else len(codes)
+    return decoded(lambda part: inside.decode(codes[part]), len(codes), together, said)[numbers(tour) - 1]
 
 
-def decoded(decode: Callable[[slice], np.ndarray], count: int, in_steps: bool) -> np.ndarray:
-    """So many frames, all at once; where each takes many steps part by part, with a bar. -> uint8 (count, C, H, W)."""
-    bar, found, together = st.empty(), [], IN_STEPS if in_steps else count
+def decoded(decode: Callable[[slice], np.ndarray], count: int, together: int, said: Said) -> np.ndarray:
+    """So many frames, part by part. -> uint8 (count, C, H, W)."""
+    found = []
     for done in range(0, count, together):
-        if in_steps:
-            bar.progress(done / count, f"Making {count} frames out of noise in steps: {done} are ready")
+        said(done / count)
         found.append(decode(slice(done, done + together)))
-    bar.empty()
     return np.concatenate(found)
 
 
@@ -237,9 +242,9 @@ def _radius(run: str, made: int, _means: np.ndarray) -> float:
 
 
 @st.cache_resource(show_spinner=False, max_entries=8)  # a long tour in colour is some 50 MB, of digits 1 MB
-def _kept(run: str, made: int, codes: bytes, eyes: str, within: float) -> dict[str, tuple[np.ndarray, bytes, Meter]]:
-    """Filled by who first asks: a function whose value is kept cannot move a bar."""
-    return {}
+def _kept(run: str, made: int, codes: str, eyes: str, within: float) -> list[tuple[np.ndarray, bytes, Meter]]:
+    """Filled by who first asks: a function whose value is kept cannot wait for what goes on beside the page."""
+    return []
 
 
 def about_judge(takes: Sequence[Take]) -> None:

@@ -1,12 +1,14 @@
 """The way from one sample to another through the noise, as a film. The address carries both ends and the path."""
 
+import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import streamlit as st
 
-from app import judges, look, panels, priors, state, tours
+from app import background, judges, look, panels, priors, state, tours
+from app.background import Said
 from app.components.player import Film, player, sheet_of
 from app.controls import bounded
 from app.downloads import File, offer
@@ -92,6 +94,8 @@ def _film(
     stops = transitions.Stops(z, np.zeros(2, int), tuple(shown.names[each] for each in ends))
     tour = transitions.tour(stops, plan, np.zeros(z.shape[1]))
     frames = _frames(shown, tour.codes, frames_of)
+    if frames is None:
+        return
     probabilities = _read(judge.facts.sha256, frames, judge) if judge else None
     if probabilities is not None:
         read = labels or probabilities[[0, -1]].argmax(1)
@@ -120,28 +124,28 @@ def _watch(film: Film, tour: transitions.Tour, classes: Sequence[str], pace: int
     player([film], tour, classes, np.arange(1, len(tour.codes) + 1), key="way", pace=pace)
 
 
-def _frames(shown: Shown, noise: np.ndarray, labels: tuple[int, ...] | None) -> np.ndarray:
-    """From memory where they were made before. -> uint8 (F, C, H, W)."""
+def _frames(shown: Shown, noise: np.ndarray, labels: tuple[int, ...] | None) -> np.ndarray | None:
+    """From memory where they were made before; None while they are on their way. -> uint8 (F, C, H, W)."""
     from genmodels.analysis import sampling
 
     path, stamp, prior = str(shown.run.path), shown.run.stamp, shown.asked.prior
-    kept = _kept(path, stamp, noise.tobytes(), labels, prior)
-    if not kept:
-        run = opened(path, stamp)
-        codes_from = priors.codes_from(run, prior)
+    run, in_steps = opened(path, stamp), "denoise_path" in abilities(shown.run)
+    codes_from = priors.codes_from(run, prior)
+    key = (path, stamp, hashlib.sha256(noise.tobytes()).hexdigest(), labels, prior)
+
+    def make(said: Said) -> np.ndarray:
         codes = codes_from(noise) if codes_from else noise
-        kept.append(
-            tours.decoded(
-                lambda part: sampling.decoded(run.model, codes[part], labels and labels[part]), len(codes),
-                "denoise_path" in abilities(run),
-            )
-        )  # fmt: skip
-    return kept[0]
+        together = tours.IN_STEPS if in_steps else len(codes)
+        return tours.decoded(
+            lambda part: sampling.decoded(run.model, codes[part], labels and labels[part]), len(codes), together, said
+        )
+
+    return background.remembered(_kept(*key), key, "Making the frames", make, "way", in_steps)
 
 
 @st.cache_resource(show_spinner=False, max_entries=16)
-def _kept(path: str, made: int, noise: bytes, labels: tuple[int, ...] | None, prior: str) -> list[np.ndarray]:
-    """Filled by who first asks: a function whose value is kept cannot move a bar."""
+def _kept(path: str, made: int, noise: str, labels: tuple[int, ...] | None, prior: str) -> list[np.ndarray]:
+    """Filled by who first asks: a function whose value is kept cannot wait for what goes on beside the page."""
     return []
 
 

@@ -10,8 +10,7 @@ st.write("Make new images from a seed, walk from one to another, and see whether
 try:
     run = look.choose("sample|decode")  # what draws codes can be learned
     asked = samples.form(run)
-    if priors.ready(run, asked.prior, samples.dataset_of):
-        shown = samples.draw(run, asked)
+    if priors.ready(run, asked.prior, samples.dataset_of) and (shown := samples.draw(run, asked)):
         left, right = st.columns(2, gap="large")
         with left:
             samples.show(shown)

@@ -23,19 +23,20 @@ try:
         st.caption(different)
     stops_of = tours.stops_form(inside, between, back)
     takes = tours.taken(inside, other, stops_of, plan)
-    tours.notes(takes)
-    if view == tours.VIEWS[0]:
-        tours.watch(takes, pace)
-    else:
-        films.show_file(takes, view, pace)
-    films.downloads(takes, pace)
-    st.header("What the meter says")
-    if len(takes) > 1:
-        tours.table(takes)
-    for place, each in zip(st.columns(len(takes), gap="large"), takes, strict=True):
-        with place:
-            tours.findings(each)
-    tours.about_judge(takes)
+    if takes:
+        tours.notes(takes)
+        if view == tours.VIEWS[0]:
+            tours.watch(takes, pace)
+        else:
+            films.show_file(takes, view, pace)
+        films.downloads(takes, pace)
+        st.header("What the meter says")
+        if len(takes) > 1:
+            tours.table(takes)
+        for place, each in zip(st.columns(len(takes), gap="large"), takes, strict=True):
+            with place:
+                tours.findings(each)
+        tours.about_judge(takes)
     with st.expander("The idea and the formula", icon=":material/functions:"):
         st.markdown(tours.IDEA)
 except UserError as error:

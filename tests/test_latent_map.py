@@ -23,7 +23,7 @@ from genmodels.files import in_space
 from genmodels.inside import open_inside
 from genmodels.maps import Map, keeper_of
 from genmodels.runs import Run
-from tests.test_pages import ROOT, words
+from tests.test_pages import ROOT, settled, words
 from tests.test_worker import wait_until
 
 Trained = Callable[..., Run]
@@ -46,18 +46,6 @@ def open_page(**query: str) -> AppTest:
 def button(app: AppTest, label: str) -> Button:
     (found,) = [each for each in app.button if each.label == label]
     return found
-
-
-def settled(app: AppTest) -> AppTest:
-    """The page once what goes on beside it is done."""
-    for _ in range(100):
-        if not app.get("progress"):
-            return app
-        for thread in threading.enumerate():
-            if thread.name == "background":
-                thread.join(1)
-        app.run()
-    raise AssertionError("it is still on its way")
 
 
 def message(app: AppTest, number: int = 0) -> tuple[dict, dict[str, np.ndarray]]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,18 @@ def visit(page: str, menu: Run | None = None, **query: str) -> AppTest:
         app.run()
     app.switch_page(str(ROOT / "pages" / f"{page}.py"))
     return app.run()
+
+
+def settled(app: AppTest) -> AppTest:
+    """The page once what goes on beside it is done."""
+    for _ in range(100):
+        if not app.get("progress"):
+            return app
+        for thread in threading.enumerate():
+            if thread.name == "background":
+                thread.join(1)
+        app.run()
+    raise AssertionError("it is still on its way")
 
 
 def words(app: AppTest) -> str:

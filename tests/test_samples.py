@@ -1,6 +1,7 @@
 """Samples: the law of truncated noise, what is drawn, and the page: every family, asked well and badly."""
 
 import io
+import threading
 import zipfile
 
 import numpy as np
@@ -17,7 +18,7 @@ from genmodels.config import UserError
 from genmodels.families import FAMILIES
 from genmodels.media import as_people_write
 from tests import test_pages
-from tests.test_pages import press, visit
+from tests.test_pages import press, settled, visit
 
 ABLE = [name for name, family in FAMILIES.items() if "sample" in family.abilities]
 FEW = {"n": "6", "noises": "2", "frames": "5"}
@@ -37,7 +38,7 @@ def grids(app: AppTest) -> list[str]:
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
     for kept in (
-        samples.opened, samples._drawn, samples._light, samples._nearest, samples._usual, ways._kept, priors._opened
+        samples.opened, samples._kept, samples._light, samples._nearest, samples._usual, ways._kept, priors._opened
     ):  # fmt: skip
         kept.clear()
 
@@ -98,7 +99,7 @@ def test_images_that_are_not_numbers_are_refused():
 @pytest.mark.parametrize("family", ABLE)
 def test_every_family_that_samples_has_its_page(trained, family: str):
     run = trained(family, budget=3)
-    app = visit("samples", run=run.id, **FEW)
+    app = settled(visit("samples", run=run.id, **FEW))
     assert not app.exception
     assert not app.error
     conditional = "conditional" in FAMILIES[family].abilities
@@ -111,6 +112,17 @@ def test_every_family_that_samples_has_its_page(trained, family: str):
     assert ("Class" in [box.label for box in app.selectbox]) == conditional
     assert len(app.get("bidi_component")) == 1
     assert {each.label for each in app.get("download_button")} == FILES
+
+
+def test_what_takes_many_steps_is_drawn_beside_the_page(trained, monkeypatch):
+    run, free, draw = trained("diffusion", budget=3), threading.Event(), sampling.samples
+    monkeypatch.setattr(sampling, "samples", lambda *given: free.wait(60) and draw(*given))
+    app = visit("samples", run=run.id, **FEW)
+    assert app.get("progress")
+    assert not grids(app), "nothing of the page waits for it"
+    free.set()
+    assert grids(settled(app))[0].count("<img") == 20
+    assert len(app.get("bidi_component")) == 1
 
 
 def test_a_training_image_among_the_samples_is_flagged(trained, monkeypatch):

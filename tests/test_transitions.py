@@ -1,6 +1,7 @@
 """The Transitions page without a browser: every family, every way it can be asked badly, two runs, a judge trained."""
 
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from app.components import player
 from genmodels import runs
 from genmodels.analysis import judge, transitions
 from genmodels.families import FAMILIES
+from genmodels.inside import Inside
 from tests import test_pages
-from tests.test_pages import press, visit
+from tests.test_pages import press, settled, visit
 
 
 def words(app: AppTest) -> str:
@@ -39,7 +41,7 @@ def rewrite(run: runs.Run, **arrays: np.ndarray) -> None:
 @pytest.mark.parametrize("family", ABLE)
 def test_every_family_with_the_ability_has_its_tour(trained, family: str):
     run, in_noise = trained(family), family in ("flow", "diffusion")
-    app = visit("transitions", run=run.id, **SHORT)
+    app = settled(visit("transitions", run=run.id, **SHORT))
     assert not app.exception
     assert not app.error
     said = words(app)
@@ -51,6 +53,22 @@ def test_every_family_with_the_ability_has_its_tour(trained, family: str):
     assert len(app.get("bidi_component")) == 1
     assert len(app.get("vega_lite_chart")) == 3
     assert [each.label for each in app.get("download_button")] == ["GIF", "MP4", "Film strip", "reproduce.py"]
+
+
+def test_what_takes_long_is_made_beside_the_page_and_the_other_run_waits_for_it(trained, monkeypatch):
+    first, second = trained("vae", budget=3), trained("diffusion", budget=3)
+    free, decode = threading.Event(), Inside.decode
+    hold = lambda inside, codes: (not inside.in_noise or free.wait(60)) and decode(inside, codes)  # noqa: E731
+    monkeypatch.setattr(Inside, "decode", hold)
+    app = visit("transitions", run=first.id, run2=second.id, **SHORT)
+    assert [each.label for each in app.button] == ["Stop"]
+    assert not app.get("bidi_component")
+    app.button[0].click().run()
+    assert "Stopped" in app.info[0].value
+    free.set()
+    settled(press(app, "Start again"))
+    assert not app.exception
+    assert len(app.get("vega_lite_chart")) == 3
 
 
 @pytest.mark.parametrize(("view", "kind"), [("GIF", "bidi_component"), ("MP4", "video"), ("Film strip", "image")])

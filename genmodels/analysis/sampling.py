@@ -19,6 +19,8 @@ from genmodels.training import evaluating
 
 WHOLE = 6.0  # standard deviations: a threshold that cuts nothing off in practice
 AT_ONCE = 250  # images that are made together
+FEW = 20  # the same where each takes many steps
+Said = Callable[[float], Any]
 
 
 def noise(n: int, size: int, seed: int, threshold: float = WHOLE) -> np.ndarray:
@@ -31,32 +33,37 @@ def noise(n: int, size: int, seed: int, threshold: float = WHOLE) -> np.ndarray:
     return torch.special.ndtri(below + shares * (1 - 2 * below)).clamp(-threshold, threshold).float().numpy()
 
 
-def decoded(model: Any, z: np.ndarray, labels: Sequence[int] | None = None) -> np.ndarray:
+def decoded(
+    model: Any, z: np.ndarray, labels: Sequence[int] | None = None, said: Said = lambda share: None
+) -> np.ndarray:
     """Images of these codes, of these classes where the model can be asked. (N, L), (N,) -> uint8 (N, C, H, W).
 
-    Raises UserError where they are not numbers.
+    said: is told the share that is done, now and then. Raises UserError where they are not numbers.
     """
-    told = None if labels is None else torch.tensor(labels).split(AT_ONCE)
+    together = FEW if "denoise_path" in abilities(model) else AT_ONCE
+    told = None if labels is None else torch.tensor(labels).split(together)
+    made = []
     with evaluating(model):
-        parts = torch.from_numpy(z).split(AT_ONCE)
-        made = [model.decode(part, *([told[i]] if told else [])) for i, part in enumerate(parts)]
+        for i, part in enumerate(torch.from_numpy(z).split(together)):
+            said(i * together / len(z))
+            made.append(model.decode(part, *([told[i]] if told else [])))
         return to_bytes(finite(torch.cat(made)))
 
 
 def samples(
     model: Any, n: int, seed: int, classes: Sequence[int] | None = None, threshold: float = WHOLE,
-    codes_from: Callable[[np.ndarray], np.ndarray] | None = None,
+    codes_from: Callable[[np.ndarray], np.ndarray] | None = None, said: Said = lambda share: None,
 ) -> np.ndarray:  # fmt: skip
     """n noises, each of them in each of these classes. -> uint8 (max(1, classes), n, C, H, W). Raises UserError.
 
-    codes_from: what takes noise to codes, (n, L) -> (n, L), where that is not the code itself.
+    codes_from: what takes noise to codes, (n, L) -> (n, L), where that is not the code itself. said: see `decoded`.
     """
     asked: list[int | None] = [None] if classes is None else list(classes)
     if "decode" in abilities(model):
         z = noise(n, latent_size(model), seed, threshold)
         z = codes_from(z) if codes_from else z
         labels = None if classes is None else [each for each in classes for _ in range(n)]
-        images = decoded(model, np.tile(z, (len(asked), 1)), labels)
+        images = decoded(model, np.tile(z, (len(asked), 1)), labels, said)
         return images.reshape(len(asked), n, *images.shape[1:])
     with evaluating(model):  # its own noise, the same for each class
         rows = [
