@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
+from pathlib import Path
 from typing import NamedTuple
 
 import streamlit as st
@@ -133,34 +134,45 @@ def _face(run: Run, config: RunConfig, known: str) -> None:
     status = run.status()
     if status.state != known:
         st.rerun()
-    _picture(run)
-    lines = [f"**{panels.heading(config)}**", main_figure(run)]
-    if changed := settings.in_words(config):
-        lines.append(f":gray[{plain(changed)}]")
-    st.markdown("  \n".join(lines))
-    with st.container(horizontal=True, vertical_alignment="center"):
-        if run.shipped:
-            st.badge("ready-made", icon=":material/inventory_2:", color="violet")
-            doctor.badge(run, status)
-            st.caption(run.id, width="content")
-            return
-        panels.badge(status)
-        steering.badge(run)
-        doctor.badge(run, status)
-        done = f"{status.share:.0%} · " if status.active else ""
-        st.caption(f"{done}{age(config.created)} · {run.id.rsplit('-', 1)[-1]}", width="content")
-
-
-def _picture(run: Run) -> None:
-    try:
-        picture = pictures.thumbnail(run)
-    except UserError as error:
-        st.caption(plain(str(error)))
-        return
+    picture, missing, words = (
+        _ready_made(str(run.path), run.changed("summary.json")) if run.shipped else _looks(run, config, status)
+    )
     if picture:
         pictures.show(picture, f"Samples of {run.id}")
     else:
-        st.caption("No pictures yet.")
+        st.caption(plain(missing))
+    st.markdown(words)
+
+
+@lru_cache(64)
+def _ready_made(path: str, made: int) -> tuple[pictures.Picture | None, str, str]:
+    """Remembered, since all runs that come along are drawn whenever a box is ticked."""
+    run = Run(Path(path))
+    return _looks(run, run.config, run.status())
+
+
+def _looks(run: Run, config: RunConfig, status: Status) -> tuple[pictures.Picture | None, str, str]:
+    """The picture of a card, what stands there where there is none, and all that is written below."""
+    picture, missing = None, "No pictures yet."
+    try:
+        picture = pictures.thumbnail(run)
+    except UserError as error:
+        missing = str(error)
+    return picture, missing, _words(run, config, status)
+
+
+def _words(run: Run, config: RunConfig, status: Status) -> str:
+    """As one element of the page: each costs time."""
+    lines = [f"**{panels.heading(config)}**", main_figure(run)]
+    if changed := settings.in_words(config):
+        lines.append(f":gray[{plain(changed)}]")
+    if run.shipped:
+        tags, told = [":violet-badge[:material/inventory_2: ready-made]"], run.id
+    else:
+        tags, done = [panels.badge(status), steering.badge(run)], f"{status.share:.0%} · " if status.active else ""
+        told = f"{done}{age(config.created)} · {run.id.rsplit('-', 1)[-1]}"
+    lines += [" ".join(filter(None, [*tags, doctor.badge(run, status)])), f":small[:gray[{plain(told)}]]"]
+    return "  \n".join(lines)
 
 
 def _menu(card: Card) -> None:

@@ -193,9 +193,8 @@ def _face(run: Run, name: str) -> None:
         measured = True
     st.markdown(f"**{state.plain(name)}**")
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
-        if status.state != "finished":
-            panels.badge(status)
-        steering.badge(run)
+        if tags := f"{panels.badge(status) if status.state != 'finished' else ''} {steering.badge(run)}".strip():
+            st.markdown(tags, width="content")
         st.page_link(
             state.page_file("train"),
             label="Open",

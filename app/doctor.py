@@ -90,17 +90,16 @@ def _start(run: Run, cure: Cure) -> None:
     plan.begin(config)
 
 
-def badge(run: Run, status: Status) -> None:
+def badge(run: Run, status: Status) -> str:
     """The gravest finding in a few words, for a card."""
     try:
         found = of_run(run, status, expected=False)
     except UserError:
-        return
+        return ""
     if found.findings:
         icon, colour = SIGNS[found.findings[0].level]
-        st.badge(plain(_lowered(found.findings[0].title)) + _and_more(found), icon=icon, color=colour)  # type: ignore[arg-type]
-    elif found.fine:
-        st.badge("no finding", icon=ICON, color="gray")
+        return f":{colour}-badge[{icon} {plain(_lowered(found.findings[0].title))}{_and_more(found)}]"
+    return f":gray-badge[{ICON} no finding]" if found.fine else ""
 
 
 def _and_more(found: Diagnosis) -> str:

@@ -65,9 +65,10 @@ def dataset_title(name: str) -> str:
     return plain(data.title(name))
 
 
-def badge(status: Status) -> None:
+def badge(status: Status) -> str:
+    """As Markdown, as are those of `steering` and `doctor`: several of them are one element of the page."""
     icon, colour = STATES[status.state]
-    st.badge(status.state, icon=icon, color=colour)  # type: ignore[arg-type]
+    return f":{colour}-badge[{icon} {status.state}]"
 
 
 def series(told: list[Point], part: str, name: str, x: str) -> figures.Series:
@@ -233,8 +234,7 @@ def links(run: Run) -> None:
 def standing(run: Run, status: Status) -> None:
     """State in words, progress, and what can be done about it."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        badge(status)
-        steering.badge(run)
+        st.markdown(f"{badge(status)} {steering.badge(run)}", width="content")
         actions(run, status)
     if status.state == "failed":
         st.error(plain(status.error or "It failed without a word."))

@@ -25,10 +25,9 @@ def turns_of(run: Run) -> list[Turn]:
         return []
 
 
-def badge(run: Run) -> None:
+def badge(run: Run) -> str:
     """Steered runs are told apart wherever a run's state is shown."""
-    if turns_of(run):
-        st.badge("steered", icon=":material/tune:", color="violet")
+    return ":violet-badge[:material/tune: steered]" if turns_of(run) else ""
 
 
 def controls(run: Run, status: Status) -> None:

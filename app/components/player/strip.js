@@ -33,11 +33,11 @@ function drawClasses(pen, run, about, step) {
       bottom -= high;
     }
   }
-  for (let first = 0, last; first < about.count; first = last) {
+  for (let first = 0, last, free = 0; first < about.count; first = last) {
     last = first + 1;
     if (!run.off[first]) continue;
     while (run.off[last] && run.reads[last] === run.reads[first]) last++;
-    nameCrossing(pen, about.classes[run.reads[first]], first * step, last * step);
+    free = nameCrossing(pen, about.classes[run.reads[first]], first * step, last * step, free);
   }
 }
 
@@ -47,14 +47,16 @@ function column(pen, frame, step, top, high) {
   pen.fillRect(left, top, Math.round((frame + 1) * step * ratio) / ratio - left, high);
 }
 
-function nameCrossing(pen, name, left, right) {
+// Returns where the next name may begin.
+function nameCrossing(pen, name, left, right, free) {
   const text = name.length > 8 ? name.slice(0, 7) + "…" : name, wide = pen.measureText(text).width;
-  if (wide > Math.max(right - left, 9)) return; // no room: the sentences below name it
   const x = (left + right - wide) / 2, y = TOP + HEIGHT / 2 + 4;
+  if (wide > Math.max(right - left, 9) || x - 2 < free) return free; // no room: the sentences below name it
   pen.fillStyle = "#ffffffd0";
   pen.fillRect(x - 2, y - 11, wide + 4, 14);
   pen.fillStyle = "#111111";
   pen.fillText(text, x, y);
+  return x + wide + 2;
 }
 
 function drawHeights(pen, values, about, step) {
