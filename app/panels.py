@@ -234,7 +234,9 @@ def links(run: Run) -> None:
 def standing(run: Run, status: Status) -> None:
     """State in words, progress, and what can be done about it."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.markdown(f"{badge(status)} {steering.badge(run)}", width="content")
+        st.markdown(badge(status), width="content")
+        if steered := steering.badge(run):
+            st.markdown(steered, width="content")
         actions(run, status)
     if status.state == "failed":
         st.error(plain(status.error or "It failed without a word."))
