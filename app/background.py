@@ -9,6 +9,7 @@ from typing import Any, TypeVar, cast
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from app.downloads import OFFERED
 from app.state import plain
 from genmodels import demo
 from genmodels.config import UserError
@@ -68,6 +69,8 @@ def made(key: Hashable, words: str, make: Making[Made], name: str) -> Made | Non
     that is done, which ends the work where nobody watches any more. name: of the place on the page, of which one thing
     is watched at a time: what was watched there before is left.
     """
+    if OFFERED in st.session_state:  # a script opens the page once, and waits for its files
+        return make(lambda share: None)
     watched = st.session_state.setdefault(WATCHED, {})
     of, work = watched.get(name, (None, None))
     if of != key:
@@ -75,9 +78,10 @@ def made(key: Hashable, words: str, make: Making[Made], name: str) -> Made | Non
             _leave(work)
         work = _begun(key, make)
         watched[name] = key, work
+    goes_on = work and _goes_on(work)  # asked first: it may end between the two
     if work and work.made is not None:
         return cast(Made, work.made)
-    if work and _goes_on(work):
+    if work and goes_on:
         st.fragment(_watch, run_every=PACE)(work, words, name)
         return None
     if problem := work.problem if work else FULL:
@@ -91,10 +95,17 @@ def made(key: Hashable, words: str, make: Making[Made], name: str) -> Made | Non
 def remembered(kept: list[Made], key: Hashable, words: str, make: Making[Made], name: str, long: bool) -> Made | None:
     """What was kept, else what is made and then kept: at once, or where it takes long as `made` has it."""
     if not kept:
-        found = made(key, words, make, name) if long else make(lambda share: None)
+        if long:
+            found = made(key, words, make, name)
+        else:
+            with st.spinner(words):
+                found = make(lambda share: None)
         if found is None:
             return None
         kept.append(found)
+    _, work = st.session_state.get(WATCHED, {}).pop(name, (None, None))
+    if work:  # of what was asked for before; and what it made is kept elsewhere
+        _leave(work)
     return kept[0]
 
 

@@ -275,7 +275,8 @@ def _small(label: str, run: Run, image: int) -> None:
         icon=":material/open_in_new:",
         query_params=state.here(run=run.id),
     )
-    steering.badge(run)
+    if steered := steering.badge(run):
+        st.markdown(steered)
     arrays = pictures.arrays_of(run, pictures.newest(run))
     st.markdown(_numbers(run, arrays))
     if "reconstructions" not in arrays:

@@ -131,7 +131,7 @@ def draw(run: Run, asked: Asked) -> Shown | None:
     images = _drawn(run, asked)
     if images is None:
         return None
-    light = _light(str(run.path), run.stamp, data.is_present(run.config.dataset))
+    light = _light(str(run.path), run.stamp, data.is_present(run.config.dataset), images)
     classes = asked.classes or ()
     if len(classes) > 1:
         names = [f"{run.config.classes[c]}, noise {i + 1}" for c in classes for i in range(asked.n)]
@@ -155,7 +155,7 @@ def _drawn(run: Run, asked: Asked) -> np.ndarray | None:
         images = samples(known.model, asked.n, asked.seed, asked.classes, asked.threshold or WHOLE, codes_from, said)
         return images.reshape(-1, *images.shape[2:])
 
-    long = "denoise_path" in abilities(run)
+    long = "denoise_path" in abilities(run) and not run.status().active
     return background.remembered(_kept(*key), key, "Making the samples", make, "samples", long)
 
 
@@ -166,17 +166,13 @@ def _kept(path: str, made: int, asked: Asked) -> list[np.ndarray]:
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
-def _light(path: str, made: int, present: bool) -> bool:
-    """Whether images are shown inverted: by real ones, or where they are not here by what the model makes."""
+def _light(path: str, made: int, present: bool, _images: np.ndarray) -> bool:
+    """Whether images are shown inverted: by real ones, or where they are not here by what the model made first."""
     run = opened(path, made)
     with contextlib.suppress(UserError):  # damaged: as if it were not here
         if loaded := dataset_of(run):
             return media.is_light_on_dark(loaded.images[:500])
-    from genmodels.analysis.sampling import samples
-
-    each = tuple(range(len(run.config.classes)))[:MOST] if "conditional" in abilities(run) else None
-    images = samples(run.model, 1 if each else 8, 0, each, codes_from=priors.codes_from(run, priors.NORMAL))
-    return media.is_light_on_dark(np.concatenate(images))
+    return media.is_light_on_dark(_images)
 
 
 def dataset_of(run: Run) -> Dataset | None:

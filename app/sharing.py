@@ -22,7 +22,7 @@ def files(run: Run, status: Status) -> None:
     """A line for each file that there can be of this run."""
     keep = partial(downloads.button, type="tertiary")
     words = "Settings, weights, curves and pictures. Anybody with Latent Lab can import it in the gallery."
-    if status.step and status.state != "finished":
+    if status.state != "finished" and (run.path / "resume.pt").exists():
         words += " What it would need to go on stays here: there it can be looked at and copied, not resumed."
     with st.container(gap="small"):
         keep(File("Everything as one zip", f"{run.id}.zip", lambda: exchange.pack(run), words), f"zip-{run.id}")

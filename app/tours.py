@@ -30,8 +30,8 @@ A **tour** goes from the centroid $o$ of one class to the centroid $p$ of the ne
 and $d$ from 0 to 1. A centroid is the mean of the codes of a class's test images; where codes are noise, the code of an
 image that is nearest to it stands in. A *spherical* path turns around the centre at constant speed,
 $\frac{\sin((1-d)\omega)}{\sin\omega}\hat o + \frac{\sin(d\omega)}{\sin\omega}\hat p$, while
-its distance from the centre changes linearly ([Shoemake 1985](https://doi.org/10.1145/325334.325242)). All frames are
-decoded together, and none is stretched for itself.
+its distance from the centre changes linearly ([Shoemake 1985](https://doi.org/10.1145/325334.325242)). No frame
+is stretched for itself.
 
 The **meter** reads each frame with a network that was trained on real images only and never changes. A frame counts as
 *off* where it reads as neither class of its leg. The *jump* is the mean change of a pixel since the frame before, in
@@ -199,7 +199,8 @@ def _take(letter: str, inside: Inside, judge: Judge | None, tour: Tour) -> Take 
         return frames, sheet_of(media.as_people_write(frames, inside.light)), meter
 
     words = f"Making the frames of {letter}" if letter else "Making the frames"
-    found = background.remembered(_kept(*key), key, words, make, f"tour-{letter}", inside.in_noise)
+    long = inside.in_noise and not inside.run.status().active
+    found = background.remembered(_kept(*key), key, words, make, f"tour-{letter}", long)
     return Take(letter, inside, judge, tour, *found, within) if found else None
 
 

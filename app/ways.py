@@ -140,7 +140,9 @@ def _frames(shown: Shown, noise: np.ndarray, labels: tuple[int, ...] | None) -> 
             lambda part: sampling.decoded(run.model, codes[part], labels and labels[part]), len(codes), together, said
         )
 
-    return background.remembered(_kept(*key), key, "Making the frames", make, "way", in_steps)
+    return background.remembered(
+        _kept(*key), key, "Making the frames", make, "way", in_steps and not run.status().active
+    )
 
 
 @st.cache_resource(show_spinner=False, max_entries=16)

@@ -382,10 +382,11 @@ def test_a_copy_of_a_steered_run_is_steered_the_same_unless_one_says_no(trained,
 
 
 def test_steered_runs_differ_on_the_page_compare(trained) -> None:
-    one, two = trained(), trained()
+    one, two = trained(), trained(beta=4.0)
     steering.replace(one, [Turn(5, {"beta": 3.3})])
     app = visit("compare", runs=f"{one.id},{two.id}")
     assert app.table[0].value.loc["Steered"].tolist() == ["beta 3.3 after step 5", "no"]
+    assert "steered" in words(visit("beta", runs=f"{one.id},{two.id}"))
 
 
 def test_the_plot_names_points_that_coincide_together() -> None:

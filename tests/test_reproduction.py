@@ -166,6 +166,14 @@ def test_the_script_of_a_picture_makes_the_same_file(
     assert {path.name: path.read_bytes() for path in (tmp_path / "made").iterdir()} == made
 
 
+def test_a_script_waits_for_what_a_page_makes_beside_it(trained: Trained, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("app.background.AT_ONCE", 0.0)
+    run = trained("diffusion", budget=3)
+    address, name = {"run": run.id, "noises": "2", "class": "3", "n": "2"}, f"samples-{run.id}-0.png"
+    downloads.again("samples", address, {}, {name: ""}, folder=[str(tmp_path)])
+    assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+
+
 def test_the_script_of_a_picture_says_what_is_missing_or_other(
     trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

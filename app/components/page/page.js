@@ -31,7 +31,9 @@
   });
 
   // A page that fills its address in by itself is no place to come back to: nobody has done anything there.
-  let acted = navigator.userActivation?.hasBeenActive; // a link may have been pressed before this was run
+  // Before this was run a link may have been pressed, and where that led to is not yet in the address.
+  const opened = performance.getEntriesByType("navigation")[0]?.name;
+  let acted = navigator.userActivation?.hasBeenActive && opened === location.href;
   for (const kind of ["pointerdown", "click", "keydown"]) addEventListener(kind, () => (acted = true), true);
   const { pushState, replaceState } = history;
   history.pushState = (...where) => {

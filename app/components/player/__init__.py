@@ -89,8 +89,10 @@ def player(
 
 
 def _start(key: str, numbers: np.ndarray, usual: int) -> int:
-    """The frame at first: what the address said when it was opened, for later the player knows best."""
-    asked = str(st.session_state.setdefault(f"{key}-asked", st.query_params.get(FRAME, "")))
+    """The frame at first: what the address says where there was no player yet, for later it knows best."""
+    if key not in st.session_state:
+        st.session_state[f"{key}-asked"] = st.query_params.get(FRAME, "")
+    asked = str(st.session_state.get(f"{key}-asked", ""))
     if not asked.isdecimal() or len(asked) > 5:
         return usual
     return int(np.searchsorted(numbers, min(int(asked), numbers[-1])))

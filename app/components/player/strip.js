@@ -33,7 +33,7 @@ function drawClasses(pen, run, about, step) {
       bottom -= high;
     }
   }
-  for (let first = 0, last, free = 0; first < about.count; first = last) {
+  for (let first = 0, last, free = -Infinity; first < about.count; first = last) {
     last = first + 1;
     if (!run.off[first]) continue;
     while (run.off[last] && run.reads[last] === run.reads[first]) last++;
