@@ -169,7 +169,7 @@ def without_legend(chart: Spec) -> Spec:
     return chart
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=512)  # of some kilobytes each: runs are compared under many names
 def _drawn(draw: Callable[..., Any], names: tuple[str, ...], options: tuple[tuple[str, Any], ...]) -> str:
     chart = draw(*(alt.NamedData(name=name) for name in names), **dict(options)).to_dict()
     return json.dumps({key: value for key, value in chart.items() if key != "config"})
