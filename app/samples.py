@@ -149,9 +149,10 @@ def _drawn(run: Run, asked: Asked) -> np.ndarray | None:
     from genmodels.analysis.sampling import WHOLE, samples
 
     key = (str(run.path), run.stamp, asked)
-    known, codes_from = opened(*key[:2]), priors.codes_from(run, asked.prior)
+    known = opened(*key[:2])
 
     def make(said: Said) -> np.ndarray:
+        codes_from = priors.codes_from(run, asked.prior)
         images = samples(known.model, asked.n, asked.seed, asked.classes, asked.threshold or WHOLE, codes_from, said)
         return images.reshape(-1, *images.shape[2:])
 

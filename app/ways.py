@@ -130,10 +130,10 @@ def _frames(shown: Shown, noise: np.ndarray, labels: tuple[int, ...] | None) -> 
 
     path, stamp, prior = str(shown.run.path), shown.run.stamp, shown.asked.prior
     run, in_steps = opened(path, stamp), "denoise_path" in abilities(shown.run)
-    codes_from = priors.codes_from(run, prior)
     key = (path, stamp, hashlib.sha256(noise.tobytes()).hexdigest(), labels, prior)
 
     def make(said: Said) -> np.ndarray:
+        codes_from = priors.codes_from(run, prior)
         codes = codes_from(noise) if codes_from else noise
         together = tours.IN_STEPS if in_steps else len(codes)
         return tours.decoded(

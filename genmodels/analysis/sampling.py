@@ -20,7 +20,6 @@ from genmodels.training import evaluating
 WHOLE = 6.0  # standard deviations: a threshold that cuts nothing off in practice
 AT_ONCE = 250  # images that are made together
 FEW = 20  # the same where each takes many steps
-Said = Callable[[float], Any]
 
 
 def noise(n: int, size: int, seed: int, threshold: float = WHOLE) -> np.ndarray:
@@ -34,7 +33,7 @@ def noise(n: int, size: int, seed: int, threshold: float = WHOLE) -> np.ndarray:
 
 
 def decoded(
-    model: Any, z: np.ndarray, labels: Sequence[int] | None = None, said: Said = lambda share: None
+    model: Any, z: np.ndarray, labels: Sequence[int] | None = None, said: Callable[[float], Any] = lambda share: None
 ) -> np.ndarray:
     """Images of these codes, of these classes where the model can be asked. (N, L), (N,) -> uint8 (N, C, H, W).
 
@@ -52,7 +51,7 @@ def decoded(
 
 def samples(
     model: Any, n: int, seed: int, classes: Sequence[int] | None = None, threshold: float = WHOLE,
-    codes_from: Callable[[np.ndarray], np.ndarray] | None = None, said: Said = lambda share: None,
+    codes_from: Callable[[np.ndarray], np.ndarray] | None = None, said: Callable[[float], Any] = lambda share: None,
 ) -> np.ndarray:  # fmt: skip
     """n noises, each of them in each of these classes. -> uint8 (max(1, classes), n, C, H, W). Raises UserError.
 
